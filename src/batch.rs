@@ -1,0 +1,197 @@
+//! `Batch`: sets and removes that are written together, all or nothing.
+
+use crate::error::{KvsError, Result};
+use crate::options::{BATCH_BYTES_MAX, check_key, check_value};
+
+/// An ordered list of sets and removes: the unit of writing.
+///
+/// A batch is applied as a whole or not at all, whatever happens. Where it names a key more than
+/// once, the last operation counts.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = kvs::Store::open(dir.path())?;
+/// let mut batch = kvs::Batch::new();
+/// batch.set("a", "1");
+/// batch.remove("b");
+/// store.write(&batch)?;
+/// assert_eq!(store.get("a")?.as_deref(), Some(&b"1"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Keys and values, one behind the other.
+    bytes: Vec<u8>,
+    operations: Vec<Span>,
+}
+
+/// One operation: where its key ends and, for a set, where its value ends in `bytes`.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: usize,
+    key_end: usize,
+    value_end: Option<usize>,
+}
+
+/// One operation of a batch, borrowed from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation<'a> {
+    /// Give the key this value.
+    Set {
+        /// The key.
+        key: &'a [u8],
+        /// Its new value.
+        value: &'a [u8],
+    },
+    /// Remove the key.
+    Remove {
+        /// The key.
+        key: &'a [u8],
+    },
+}
+
+impl<'a> Operation<'a> {
+    /// The key that the operation is about.
+    ///
+    /// ```
+    /// let mut batch = kvs::Batch::new();
+    /// batch.remove("b");
+    /// assert_eq!(batch.iter().next().map(|operation| operation.key()), Some(&b"b"[..]));
+    /// ```
+    #[must_use]
+    pub fn key(&self) -> &'a [u8] {
+        match self {
+            Operation::Set { key, .. } | Operation::Remove { key } => key,
+        }
+    }
+
+    /// Answers with an error if the key or the value is over its limit.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Operation::Set { key, value } => check_key(key).and_then(|()| check_value(value)),
+            Operation::Remove { key } => check_key(key),
+        }
+    }
+
+    /// The bytes of key and value together.
+    pub(crate) fn byte_len(&self) -> usize {
+        match self {
+            Operation::Set { key, value } => key.len() + value.len(),
+            Operation::Remove { key } => key.len(),
+        }
+    }
+}
+
+impl Batch {
+    /// An empty batch.
+    ///
+    /// ```
+    /// assert!(kvs::Batch::new().is_empty());
+    /// ```
+    #[must_use]
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// Adds a set. Limits are checked when the batch is written.
+    ///
+    /// ```
+    /// let mut batch = kvs::Batch::new();
+    /// batch.set("key", "value");
+    /// assert_eq!(batch.len(), 1);
+    /// ```
+    pub fn set(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Batch {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key.as_ref());
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(value.as_ref());
+        self.operations.push(Span { start, key_end, value_end: Some(self.bytes.len()) });
+        self
+    }
+
+    /// Adds a remove. Removing a key that does not exist is no error.
+    ///
+    /// ```
+    /// let mut batch = kvs::Batch::new();
+    /// batch.remove("key");
+    /// assert_eq!(batch.len(), 1);
+    /// ```
+    pub fn remove(&mut self, key: impl AsRef<[u8]>) -> &mut Batch {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key.as_ref());
+        self.operations.push(Span { start, key_end: self.bytes.len(), value_end: None });
+        self
+    }
+
+    /// The number of operations.
+    ///
+    /// ```
+    /// assert_eq!(kvs::Batch::new().len(), 0);
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Whether there is no operation in it.
+    ///
+    /// ```
+    /// assert!(kvs::Batch::new().is_empty());
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// The bytes of all keys and values together.
+    ///
+    /// ```
+    /// let mut batch = kvs::Batch::new();
+    /// batch.set("key", "value");
+    /// assert_eq!(batch.byte_len(), 8);
+    /// ```
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes all operations out and keeps the memory for the next ones.
+    ///
+    /// ```
+    /// let mut batch = kvs::Batch::new();
+    /// batch.set("key", "value").clear();
+    /// assert!(batch.is_empty());
+    /// ```
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.operations.clear();
+    }
+
+    /// The operations in the order in which they were added.
+    ///
+    /// ```
+    /// let mut batch = kvs::Batch::new();
+    /// batch.set("a", "1").remove("b");
+    /// let keys: Vec<&[u8]> = batch.iter().map(|operation| operation.key()).collect();
+    /// assert_eq!(keys, [b"a", b"b"]);
+    /// ```
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Operation<'_>> {
+        self.operations.iter().map(|span| {
+            let slice = |from, to| self.bytes.get(from..to).unwrap_or_default();
+            let key = slice(span.start, span.key_end);
+            match span.value_end {
+                Some(end) => Operation::Set { key, value: slice(span.key_end, end) },
+                None => Operation::Remove { key },
+            }
+        })
+    }
+
+    /// Answers with an error if a key, a value or the whole is over its limit.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.len() > 1 && self.byte_len() > BATCH_BYTES_MAX {
+            return Err(KvsError::BatchTooLarge { bytes: self.byte_len(), limit: BATCH_BYTES_MAX });
+        }
+        self.iter().try_for_each(|operation| operation.check())
+    }
+}

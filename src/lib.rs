@@ -1,0 +1,46 @@
+//! KVS, a log-structured key-value store: bytes in, bytes out, on one directory.
+//!
+//! Every write is appended to a log that is cut into segments; an index in memory, the keydir,
+//! knows where the newest record of each key lies; compaction rewrites what is alive and drops
+//! the rest. A read is a look into the keydir and one into the log.
+//!
+//! ```
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path();
+//! use kvs::{Batch, Durability, Store, WriteOptions};
+//!
+//! let store = Store::open(path)?;
+//! store.set("key", "value")?;
+//! assert_eq!(store.get("key")?.as_deref(), Some(&b"value"[..]));
+//!
+//! let mut batch = Batch::new();
+//! batch.set("a", "1").remove("key");
+//! store.write_opt(&batch, WriteOptions::new().durability(Durability::Always))?;
+//! assert!(!store.contains_key("key")?);
+//! store.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`Store`] is the engine, opened with [`Options`]; [`Durability`] says when a write is
+//!   acknowledged, for the store and, where it matters, for one write.
+//! - [`KvStore`] is the same store with strings for keys and values.
+//! - [`verify`] and [`salvage`] are for directories that have come to harm.
+//! - [`KvsError`] is the one error type.
+
+pub mod error;
+pub mod options;
+pub mod batch;
+pub mod store;
+pub mod kv_store;
+
+pub use batch::{Batch, Operation};
+pub use error::{KvsError, Result};
+pub use kv_store::KvStore;
+pub use options::{
+    BATCH_BYTES_MAX, Durability, KEY_BYTES_MAX, Options, ReadPath, SEGMENT_BYTES, VALUE_BYTES_MAX,
+    WriteOptions,
+};
+pub use store::{
+    Damage, Iter, Keys, Progress, SalvageReport, SegmentStats, Stats, Store, Value, VerifyReport,
+    Written, salvage, verify,
+};

@@ -1,0 +1,44 @@
+//! Removing everything at once: the log goes on in a new segment, and a manifest without the old
+//! ones is all that has to be written.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::core::Core;
+use super::segment::Segment;
+use super::sync::lock;
+use crate::error::Result;
+
+impl Core {
+    /// Removes all keys. Durable when this returns.
+    pub(crate) fn clear(&self) -> Result<()> {
+        self.check_writable()?;
+        let _compaction = lock(&self.compaction);
+        // Nothing is committed while this is held.
+        let mut log = lock(&self.log);
+        if !log.is_empty() {
+            self.rotate(&mut log)?;
+        }
+        let next = lock(&self.next);
+        let is_kept = |segment: &Segment| {
+            let prepared = next.as_ref().map(|next| next.segment.id);
+            segment.id == log.appender.segment.id || Some(segment.id) == prepared
+        };
+        let gone: Vec<Arc<Segment>> =
+            self.segments.all().into_iter().filter(|segment| !is_kept(segment)).collect();
+        let published = self.published_seq.load(Ordering::Acquire);
+        self.change_manifest(|manifest| {
+            manifest.segments.retain(|named| gone.iter().all(|it| it.id != named.id()));
+            manifest.history_floor = manifest.history_floor.max(published);
+        })?;
+        let mut writer = self.keydir.write(&self.pins);
+        writer.clear();
+        writer.next_generation();
+        self.space.live_bytes.store(0, Ordering::Relaxed);
+        drop((writer, next, log));
+        self.segments.retire(&gone, &self.pins);
+        self.unlink_buried();
+        self.update_space();
+        Ok(())
+    }
+}

@@ -1,0 +1,393 @@
+//! What happens to a write: look, queue, resolve, append, sync, publish.
+//!
+//! The caller encodes its records into the open group. The leader of the group then
+//! 1. resolves each operation: which record does it supersede? Everything queued before is seen,
+//!    and what turns out to write nothing leaves the group;
+//! 2. appends the group with one write, a mark behind it if the durable watermark has moved;
+//! 3. syncs once, if anyone asked for it;
+//! 4. publishes to the keydir in the order of the seqs.
+//!
+//! From 1 to 4 the leader is the keydir's writer, so what was resolved stays true and step 4
+//! reads nothing and cannot fail.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use super::core::{Core, Log};
+use super::group::{Commits, Look, Pending, Prior, Vec1, Written};
+use super::hash::KeyHash;
+use super::keydir::{Location, Writer};
+use super::map::prefetch;
+use super::record::{self, MARK_BYTES, Record};
+use super::segment::HEADER_BYTES;
+use super::sync::lock;
+use crate::batch::{Batch, Operation};
+use crate::error::{KvsError, Result};
+use crate::options::{Durability, WriteOptions};
+
+/// The most bytes that are appended before a sync in the background is asked for.
+const SYNC_STEP: u64 = 1 << 20;
+
+impl Core {
+    /// Writes one operation.
+    pub(crate) fn write_one(
+        &self,
+        operation: Operation<'_>,
+        options: WriteOptions,
+    ) -> Result<Written> {
+        operation.check()?;
+        let hash = self.hasher.hash(operation.key());
+        let pin = self.pins.pin();
+        prefetch(self.keydir.address(&pin, hash));
+        self.check_writable()?;
+        let generation = self.keydir.generation();
+        let seen = self.find(&pin, operation.key(), hash)?;
+        drop(pin);
+        let look = Look { hash, seen, generation };
+        self.submit(&[operation], Vec1::One(look), options)
+    }
+
+    /// Writes a batch: of operations on the same key, the last one.
+    pub(crate) fn write_batch(&self, batch: &Batch, options: WriteOptions) -> Result<Written> {
+        batch.check()?;
+        self.check_writable()?;
+        let generation = self.keydir.generation();
+        let mut operations: Vec<Operation<'_>> = batch.iter().collect();
+        let mut hashes: Vec<KeyHash> =
+            operations.iter().map(|operation| self.hasher.hash(operation.key())).collect();
+        keep_last(&mut operations, &mut hashes);
+        let pin = self.pins.pin();
+        let mut looks = Vec::with_capacity(hashes.len());
+        for (operations, hashes) in operations.chunks(16).zip(hashes.chunks(16)) {
+            self.prefetch(&pin, hashes);
+            for (operation, hash) in operations.iter().zip(hashes) {
+                let seen = self.find(&pin, operation.key(), *hash)?;
+                looks.push(Look { hash: *hash, seen, generation });
+            }
+        }
+        drop(pin);
+        self.submit(&operations, Vec1::Many(looks), options)
+    }
+
+    /// Makes everything that was acknowledged durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.check_writable()?;
+        let options = WriteOptions::new().durability(Durability::Always);
+        self.submit(&[], Vec1::Many(Vec::new()), options).map(|_| ())
+    }
+
+    fn submit(
+        &self,
+        operations: &[Operation<'_>],
+        looks: Vec1<Look>,
+        options: WriteOptions,
+    ) -> Result<Written> {
+        let durability = options.durability.unwrap_or(self.options.durability);
+        let sync = durability == Durability::Always;
+        let bytes = operations
+            .iter()
+            .map(|operation| record::encoded_len_max(operation.byte_len(), 0))
+            .sum::<usize>();
+        if operations.iter().any(|operation| matches!(operation, Operation::Set { .. })) {
+            self.wait_for_space();
+        }
+        let join = |group: &mut Commits| {
+            // The queue's lock is held, so this is no race.
+            let seq = self.next_seq.load(Ordering::Relaxed);
+            self.next_seq.store(seq + 1, Ordering::Relaxed);
+            if group.bytes.try_reserve(bytes + MARK_BYTES + HEADER_BYTES).is_ok() {
+                return group.join(seq, operations, looks, sync);
+            }
+            let request = group.join(seq, &[], Vec1::Many(Vec::new()), false);
+            if let Some(request) = group.requests.get_mut(request) {
+                request.outcome = Some(Err(KvsError::OutOfMemory { bytes }));
+            }
+            request
+        };
+        let committed = self.queue.submit(bytes, sync, join, |group| self.commit(group));
+        committed.map_err(|_| KvsError::Closed)?
+    }
+
+    /// Commits a group: every request has its outcome afterwards.
+    fn commit(&self, group: &mut Commits) {
+        let mut log = lock(&self.log);
+        let mut result = self.try_commit(&mut log, group);
+        if let Err(full @ KvsError::DiskFull { .. }) = &result
+            && group.keep_removes(full)
+            && self.release_ballast()
+        {
+            result = self.try_commit(&mut log, group);
+        }
+        for request in group.requests.iter_mut().filter(|request| request.outcome.is_none()) {
+            let (seq, existed) = (request.seq, request.existed);
+            let outcome = result.as_ref().map(|()| Written { seq, existed });
+            request.outcome = Some(outcome.map_err(Clone::clone));
+        }
+    }
+
+    fn try_commit(&self, log: &mut Log, group: &mut Commits) -> Result<()> {
+        self.durable.check()?;
+        let last_seq = group.requests.last().map_or(0, |request| request.seq);
+        if last_seq >= self.reserved_seq.load(Ordering::Acquire) && !kvs_bug!("no_seq_reserve") {
+            self.change_manifest(|_| ())?;
+        }
+        let len = (group.bytes.len() + MARK_BYTES) as u64;
+        if !group.bytes.is_empty() && !log.appender.takes(len, log.is_empty()) {
+            self.rotate(log)?;
+        }
+        let mut writer = self.keydir.write(&self.pins);
+        self.resolve(group, &writer);
+        let before = log.appender.end();
+        self.append(log, group)?;
+        if kvs_bug!("publish_before_sync") {
+            self.publish(log, group, before, &mut writer);
+        }
+        let is_waited_for = group.requests.iter().any(|request| request.sync);
+        if is_waited_for && !kvs_bug!("acknowledge_before_sync") {
+            self.durable.sync(&log.appender.segment, log.appender.end())?;
+            if group.bytes.is_empty() {
+                self.mark(log)?;
+            }
+        }
+        if !kvs_bug!("publish_before_sync") {
+            self.publish(log, group, before, &mut writer);
+        }
+        drop(writer);
+        self.sync_as_it_goes(log);
+        self.published_seq.store(last_seq, Ordering::Release);
+        Ok(())
+    }
+
+    /// Finds out what each operation supersedes. Requests that write nothing, or that cannot be
+    /// resolved, leave the group.
+    fn resolve(&self, group: &mut Commits, writer: &Writer<'_>) {
+        // The last operation on each key, for groups in which a key may come twice.
+        let mut last: HashMap<u64, usize> = HashMap::new();
+        let is_shared = group.requests.len() > 1;
+        let mut is_thinned = false;
+        let Commits { bytes, operations, requests } = group;
+        for request in requests.iter_mut().filter(|request| request.outcome.is_none()) {
+            let range = request.operations.clone();
+            let mut existed = false;
+            let mut failed = None;
+            for index in range.clone() {
+                match self.resolve_one(bytes, operations, index, &last, writer) {
+                    Ok(exists) => existed |= exists,
+                    Err(error) => failed = Some(error),
+                }
+            }
+            request.existed = existed;
+            if let Some(error) = failed {
+                request.outcome = Some(Err(error));
+            } else if request.only_if_exists && !existed {
+                // Nothing to write; it is answered when the group is done, like all others.
+                request.operations = 0..0;
+                is_thinned = true;
+            }
+            if request.outcome.is_some() {
+                is_thinned = true;
+            } else if is_shared {
+                for index in request.operations.clone() {
+                    if let Some(operation) = operations.get(index) {
+                        last.insert(operation.look.hash.place, index);
+                    }
+                }
+            }
+        }
+        if is_thinned {
+            group.thin();
+        }
+    }
+
+    /// Whether the key of an operation exists before it; notes where.
+    fn resolve_one(
+        &self,
+        bytes: &[u8],
+        operations: &mut [Pending],
+        index: usize,
+        last: &HashMap<u64, usize>,
+        writer: &Writer<'_>,
+    ) -> Result<bool> {
+        let Some(operation) = operations.get(index) else {
+            return Ok(false);
+        };
+        let key = bytes.get(operation.key.clone()).unwrap_or_default();
+        let hash = operation.look.hash;
+        let same_key = |earlier: &&usize| {
+            operations.get(**earlier).and_then(|earlier| bytes.get(earlier.key.clone()))
+                == Some(key)
+        };
+        let (prior, exists) = match last.get(&hash.place).filter(same_key) {
+            Some(earlier) => {
+                (Prior::After(*earlier), operations.get(*earlier).is_some_and(|it| it.is_set))
+            }
+            None => match self.look_again(key, &operation.look, writer)? {
+                Some((location, len)) => (Prior::At(location, len), true),
+                None => (Prior::Absent, false),
+            },
+        };
+        if !exists && operation.is_set && writer.is_full(hash) {
+            return Err(KvsError::StoreFull { what: "room in the index" });
+        }
+        if let Some(operation) = operations.get_mut(index) {
+            operation.supersedes = prior;
+        }
+        Ok(exists)
+    }
+
+    /// Where the record of a key lies now. What the caller saw before it queued holds if it is
+    /// still so; only otherwise is a record read.
+    fn look_again(
+        &self,
+        key: &[u8],
+        look: &Look,
+        writer: &Writer<'_>,
+    ) -> Result<Option<(Location, u64)>> {
+        let pin = self.pins.pin();
+        if self.keydir.generation() == look.generation {
+            match look.seen {
+                Some((location, len)) if writer.is_at(look.hash, location) => {
+                    return Ok(Some((location, len)));
+                }
+                None if self.keydir.candidates(&pin, look.hash).next().is_none() => {
+                    return Ok(None);
+                }
+                _ => {}
+            }
+        }
+        self.find(&pin, key, look.hash)
+    }
+
+    /// Appends the group. The caller is the keydir's writer and has the lock of the log.
+    fn append(&self, log: &mut Log, group: &mut Commits) -> Result<()> {
+        let len = group.bytes.len();
+        if len == 0 {
+            return Ok(());
+        }
+        let durable_upto = self.durable.upto();
+        let is_marked = durable_upto > log.marked_upto;
+        if is_marked {
+            record::encode(&mut group.bytes, &Record::mark(durable_upto));
+        }
+        let appender = &mut log.appender;
+        group.stamp(appender.segment.salt, appender.end());
+        let before = appender.segment.file_bytes.load(Ordering::Relaxed);
+        let appended = appender.append(&group.bytes);
+        group.bytes.truncate(len);
+        appended.map_err(|failed| match failed.broken {
+            true => self.durable.poison(failed.error),
+            false => failed.error,
+        })?;
+        if is_marked {
+            log.marked_upto = durable_upto;
+        }
+        if appender.segment.file_bytes.load(Ordering::Relaxed) != before {
+            self.update_space();
+        }
+        Ok(())
+    }
+
+    /// Has the log synced in the background every so many bytes, so that little is left to wait
+    /// for when the segment is full.
+    fn sync_as_it_goes(&self, log: &mut Log) {
+        if log.appender.end() >= log.asked_upto + SYNC_STEP {
+            log.asked_upto = log.appender.end();
+            self.bell.wake(|rung| rung.sync = true);
+        }
+    }
+
+    /// Makes the group readable. Its records lie at `base`.
+    fn publish(&self, log: &Log, group: &Commits, base: u64, writer: &mut Writer<'_>) {
+        let operations = group.undecided().flat_map(|request| request.operations.clone());
+        if group.undecided().any(|request| request.operations.len() > 1) {
+            writer.together(|writer| {
+                operations.for_each(|index| self.publish_one(log, group, index, base, writer));
+            });
+        } else {
+            operations.for_each(|index| self.publish_one(log, group, index, base, writer));
+        }
+        let mut seqs = group
+            .undecided()
+            .filter(|request| !request.operations.is_empty())
+            .map(|request| (request.seq, request.operations.len() as u64));
+        if let Some((first, count)) = seqs.next() {
+            let (last, count) = seqs.fold((first, count), |(_, sum), (seq, n)| (seq, sum + n));
+            log.appender.segment.count(count, first, last);
+        }
+    }
+
+    fn publish_one(
+        &self,
+        log: &Log,
+        group: &Commits,
+        index: usize,
+        base: u64,
+        writer: &mut Writer<'_>,
+    ) {
+        let segment = &log.appender.segment;
+        let place = |operation: &Pending| {
+            let offset = base + operation.record.start as u64;
+            Location::new(segment.number, offset).map(|at| (at, operation.record.len() as u64))
+        };
+        let Some(operation) = group.operations.get(index) else {
+            return;
+        };
+        let from = match operation.supersedes {
+            Prior::Absent => None,
+            Prior::At(location, len) => Some((location, len)),
+            Prior::After(earlier) => {
+                group.operations.get(earlier).filter(|earlier| earlier.is_set).and_then(place)
+            }
+        };
+        let Some((location, len)) = place(operation) else {
+            debug_assert!(false, "a batch is small enough for its offsets");
+            return;
+        };
+        let hash = operation.look.hash;
+        let found = match (from, operation.is_set) {
+            (Some((from, _)), true) => writer.replace(hash, from, location),
+            (Some((from, _)), false) => writer.remove(hash, from),
+            (None, true) => {
+                writer.insert(hash, location);
+                true
+            }
+            (None, false) => true,
+        };
+        debug_assert!(found, "what was resolved stays true while the leader is the writer");
+        if let Some((from, len)) = from {
+            self.uncount_live(from, len);
+        }
+        if operation.is_set {
+            segment.live_bytes.fetch_add(len, Ordering::Relaxed);
+            self.space.live_bytes.fetch_add(len, Ordering::Relaxed);
+        } else {
+            segment.tombstone_bytes.fetch_add(len, Ordering::Relaxed);
+        }
+    }
+
+    /// Charges a record that no slot points to any more.
+    fn uncount_live(&self, location: Location, len: u64) {
+        let pin = self.pins.pin();
+        if let Ok(segment) = self.segment(&pin, location) {
+            segment.live_bytes.fetch_sub(len, Ordering::Relaxed);
+        }
+        self.space.live_bytes.fetch_sub(len, Ordering::Relaxed);
+    }
+}
+
+/// Of operations on the same key, keeps the last.
+fn keep_last(operations: &mut Vec<Operation<'_>>, hashes: &mut Vec<KeyHash>) {
+    let mut order: Vec<(u64, usize)> =
+        hashes.iter().enumerate().map(|(index, hash)| (hash.place, index)).collect();
+    order.sort_unstable();
+    let same_place = |pair: &[(u64, usize)]| matches!(pair, [(a, _), (b, _)] if a == b);
+    if !order.windows(2).any(same_place) {
+        return;
+    }
+    let mut seen = std::collections::HashSet::new();
+    let kept: Vec<bool> = operations.iter().rev().map(|it| seen.insert(it.key())).collect();
+    let mut kept_operations = kept.iter().rev();
+    operations.retain(|_| kept_operations.next() == Some(&true));
+    let mut kept_hashes = kept.iter().rev();
+    hashes.retain(|_| kept_hashes.next() == Some(&true));
+}

@@ -1,0 +1,190 @@
+//! The parts of an open store, side by side. What they do together stands in the files behind
+//! this one: each adds methods to `Core` for one theme.
+//!
+//! Locks are taken in this order: compaction, log, next, manifest, keydir writer, watermark.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::appender::Appender;
+use super::disk::Disk;
+use super::durable::Durable;
+use super::fork;
+use super::group::Commits;
+use super::hash::Hasher;
+use super::keydir::Keydir;
+use super::manifest::Manifest;
+use super::pins::Pins;
+use super::queue::Queue;
+use super::segment::{HEADER_BYTES, Shelf};
+use super::segments::Segments;
+use super::sync::lock;
+use crate::error::{KvsError, Result};
+use crate::options::Options;
+
+/// What a store needs of the world.
+pub(crate) struct Environment {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// Where salts and identities come from.
+    pub(crate) seed: u64,
+    /// Whether threads do the background work. Without them, its steps are called.
+    pub(crate) background: bool,
+}
+
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    pub(crate) shelf: Shelf,
+    pub(crate) hasher: Hasher,
+    pub(crate) pins: Pins,
+    pub(crate) segments: Segments,
+    pub(crate) keydir: Keydir,
+    pub(crate) queue: Queue<Commits>,
+    pub(crate) log: Mutex<Log>,
+    /// The segment in which the log will go on.
+    pub(crate) next: Mutex<Option<Appender>>,
+    pub(crate) manifest: Mutex<Manifest>,
+    pub(crate) durable: Durable,
+    /// Held by the one compaction that runs.
+    pub(crate) compaction: Mutex<()>,
+    /// The seq that the next write gets. Changed under the queue's lock only.
+    pub(crate) next_seq: AtomicU64,
+    /// Seqs below this may be given: a copy of what the manifest says.
+    pub(crate) reserved_seq: AtomicU64,
+    /// The highest seq that readers can see.
+    pub(crate) published_seq: AtomicU64,
+    pub(crate) space: Space,
+    pub(crate) counters: Counters,
+    pub(crate) random: Random,
+    pub(crate) closed: AtomicBool,
+    /// Whether the ballast is there.
+    pub(crate) has_ballast: AtomicBool,
+    /// Whether threads do the background work.
+    pub(crate) background: bool,
+    pub(crate) bell: Bell,
+}
+
+/// The tail of the log.
+pub(crate) struct Log {
+    pub(crate) appender: Appender,
+    /// Where commits begin: behind the header, or behind a first mark.
+    pub(crate) begin: u64,
+    /// What the last mark in this segment says.
+    pub(crate) marked_upto: u64,
+    /// How far a sync in the background was asked for.
+    pub(crate) asked_upto: u64,
+}
+
+impl Log {
+    pub(crate) fn new(appender: Appender, durable_upto: u64) -> Log {
+        let asked_upto = appender.end();
+        let begin = HEADER_BYTES as u64;
+        Log { appender, begin, marked_upto: durable_upto, asked_upto }
+    }
+
+    /// Whether there is nothing in the segment but the mark with which it begins.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.appender.end() <= self.begin
+    }
+}
+
+/// How much disk space is in use, and whether writers have to wait for compaction.
+#[derive(Default)]
+pub(crate) struct Space {
+    /// The bytes of the records to which the keydir points.
+    pub(crate) live_bytes: AtomicU64,
+    /// The bytes of segment files that a running compaction has written.
+    pub(crate) output_bytes: AtomicU64,
+    /// Set while segment files take more than the bound allows.
+    pub(crate) is_over: AtomicBool,
+    /// Set when compaction has found nothing to do or has failed: waiting would be in vain.
+    pub(crate) is_stuck: AtomicBool,
+    pub(crate) lock: Mutex<()>,
+    pub(crate) changed: Condvar,
+}
+
+/// What is counted for `stats`.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) compactions: AtomicU64,
+    pub(crate) compacted_bytes: AtomicU64,
+    pub(crate) recovered_bytes: AtomicU64,
+    pub(crate) truncated_bytes: AtomicU64,
+    pub(crate) last_background_error: Mutex<Option<KvsError>>,
+}
+
+/// Random numbers from a seed (splitmix64, Steele et al., 2014): as good as the seed.
+pub(crate) struct Random(AtomicU64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(AtomicU64::new(seed))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// How the background threads are woken.
+#[derive(Default)]
+pub(crate) struct Bell {
+    pub(crate) rung: Mutex<Rung>,
+    pub(crate) ring: Condvar,
+}
+
+/// For whom the bell was rung.
+#[derive(Debug, Default)]
+pub(crate) struct Rung {
+    pub(crate) sync: bool,
+    pub(crate) compaction: bool,
+    pub(crate) stop: bool,
+}
+
+impl Bell {
+    pub(crate) fn wake(&self, set: impl FnOnce(&mut Rung)) {
+        set(&mut lock(&self.rung));
+        self.ring.notify_all();
+    }
+}
+
+impl Core {
+    /// Answers with an error if nothing may be read.
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) { Err(KvsError::Closed) } else { Ok(()) }
+    }
+
+    /// Answers with an error if nothing may be written.
+    #[inline]
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        if fork::is_child() {
+            return Err(KvsError::Forked);
+        }
+        self.durable.check()
+    }
+
+    /// The size that a new segment is to have, in bytes.
+    pub(crate) fn segment_capacity(&self) -> u64 {
+        segment_capacity(&self.options, self.space.live_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Notes an error of the background work, and tells who asked to be told.
+    pub(crate) fn report(&self, error: &KvsError) {
+        *lock(&self.counters.last_background_error) = Some(error.clone());
+        if let Some(callback) = &self.options.on_background_error {
+            callback(error);
+        }
+    }
+}
+
+/// The size of segments: as asked for, or a sixteenth of the live bytes.
+pub(crate) fn segment_capacity(options: &Options, live_bytes: u64) -> u64 {
+    const MIN: u64 = 1 << 20;
+    let max = *crate::options::SEGMENT_BYTES.end();
+    options.segment_bytes.unwrap_or_else(|| (live_bytes / 16).clamp(MIN, max))
+}

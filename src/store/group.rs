@@ -1,0 +1,237 @@
+//! A group of requests on their way to the log: encoded one behind the other, each with what its
+//! caller found out and what became of it.
+
+use std::ops::Range;
+
+use super::hash::KeyHash;
+use super::keydir::Location;
+use super::queue::{GROUP_BYTES_MAX, Group};
+use super::record::{self, Record};
+use crate::batch::Operation;
+use crate::error::{KvsError, Result};
+
+/// What a write did.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = kvs::Store::open(dir.path())?;
+/// let first = store.set("key", "1")?;
+/// let second = store.set("key", "2")?;
+/// assert!(!first.existed && second.existed && first.seq < second.seq);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written {
+    /// The position of the write in the total order of the store. A batch has one.
+    pub seq: u64,
+    /// Whether the key existed before; for a batch, whether any of its keys did.
+    pub existed: bool,
+}
+
+/// What a caller found out about a key before it queued.
+pub(crate) struct Look {
+    pub(crate) hash: KeyHash,
+    /// The record of the key, its length in bytes, and the generation in which that was so.
+    pub(crate) seen: Option<(Location, u64)>,
+    pub(crate) generation: u64,
+}
+
+/// A group of requests, encoded one behind the other.
+#[derive(Default)]
+pub(crate) struct Commits {
+    /// Records without their checksums.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) operations: Vec<Pending>,
+    pub(crate) requests: Vec<Request>,
+}
+
+pub(crate) struct Request {
+    pub(crate) seq: u64,
+    pub(crate) operations: Range<usize>,
+    pub(crate) bytes: Range<usize>,
+    /// Whether the caller waits for the disk.
+    pub(crate) sync: bool,
+    /// Whether it is one remove, which writes nothing if its key does not exist.
+    pub(crate) only_if_exists: bool,
+    pub(crate) existed: bool,
+    pub(crate) outcome: Option<Result<Written>>,
+}
+
+/// A set or a remove that is on its way.
+pub(crate) struct Pending {
+    pub(crate) look: Look,
+    /// Where its record lies in the bytes of the group.
+    pub(crate) record: Range<usize>,
+    pub(crate) key: Range<usize>,
+    pub(crate) is_set: bool,
+    pub(crate) supersedes: Prior,
+}
+
+/// What a key is before an operation.
+#[derive(Clone, Copy)]
+pub(crate) enum Prior {
+    Absent,
+    At(Location, u64),
+    /// The state after an earlier operation of the same group.
+    After(usize),
+}
+
+impl Group for Commits {
+    type Outcome = Result<Written>;
+
+    fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    fn outcome(&mut self, request: usize) -> Result<Written> {
+        let request = self.requests.get_mut(request);
+        request.and_then(|request| request.outcome.take()).unwrap_or(Err(KvsError::Closed))
+    }
+
+    fn reset(&mut self) {
+        self.operations.clear();
+        self.requests.clear();
+        self.bytes.clear();
+        // A large value is not to hold memory for ever.
+        self.bytes.shrink_to(2 * GROUP_BYTES_MAX);
+    }
+}
+
+impl Commits {
+    /// Adds a request and gives its number.
+    pub(crate) fn join(
+        &mut self,
+        seq: u64,
+        operations: &[Operation<'_>],
+        looks: Vec1<Look>,
+        sync: bool,
+    ) -> usize {
+        let only_if_exists = matches!(operations, [Operation::Remove { .. }]);
+        let start = (self.bytes.len(), self.operations.len());
+        for (operation, look) in operations.iter().zip(looks) {
+            let from = self.bytes.len();
+            let (record, key, is_set) = match *operation {
+                Operation::Set { key, value } => {
+                    (Record::Set { seq, expires_at_ms: 0, key, value }, key, true)
+                }
+                Operation::Remove { key } => (Record::Remove { seq, key }, key, false),
+            };
+            record::encode(&mut self.bytes, &record);
+            // The key's place: of a set it lies before its value, of a remove at the end.
+            let key_start = from + record::key_offset(&record);
+            self.operations.push(Pending {
+                look,
+                record: from..self.bytes.len(),
+                key: key_start..key_start + key.len(),
+                is_set,
+                supersedes: Prior::Absent,
+            });
+        }
+        if operations.len() > 1 {
+            self.put_batch_record_before(start, seq);
+        }
+        self.requests.push(Request {
+            seq,
+            operations: start.1..self.operations.len(),
+            bytes: start.0..self.bytes.len(),
+            sync,
+            only_if_exists,
+            existed: false,
+            outcome: None,
+        });
+        self.requests.len() - 1
+    }
+
+    /// The record that holds a batch together says how long the batch is, so it is encoded last
+    /// and moved to the front.
+    fn put_batch_record_before(&mut self, (start, first): (usize, usize), seq: u64) {
+        let bytes = (self.bytes.len() - start) as u64;
+        let count = (self.operations.len() - first) as u64;
+        let len = record::encode(&mut self.bytes, &Record::Batch { seq, count, bytes });
+        if let Some(batch) = self.bytes.get_mut(start..) {
+            batch.rotate_right(len);
+        }
+        for operation in self.operations.iter_mut().skip(first) {
+            operation.shift(|at| at + len);
+        }
+    }
+
+    /// Takes the bytes of requests that write nothing out of the group.
+    pub(crate) fn thin(&mut self) {
+        let mut kept = 0;
+        for request in &mut self.requests {
+            let Range { start, end } = request.bytes.clone();
+            if request.outcome.is_some() || request.operations.is_empty() {
+                request.bytes = kept..kept;
+                continue;
+            }
+            self.bytes.copy_within(start..end, kept);
+            let operations = self.operations.get_mut(request.operations.clone());
+            for operation in operations.unwrap_or_default() {
+                operation.shift(|at| at - start + kept);
+            }
+            request.bytes = kept..kept + (end - start);
+            kept = request.bytes.end;
+        }
+        self.bytes.truncate(kept);
+    }
+
+    pub(crate) fn undecided(&self) -> impl Iterator<Item = &Request> {
+        self.requests.iter().filter(|request| request.outcome.is_none())
+    }
+
+    /// Puts the checksums in, now that the offset of the group is known.
+    pub(crate) fn stamp(&mut self, salt: record::Salt, offset: u64) {
+        let mut at = 0;
+        while let Some(bytes) = self.bytes.get_mut(at..).filter(|bytes| !bytes.is_empty()) {
+            record::stamp(bytes, salt, offset + at as u64);
+            let Some(len) = record::stated_len(bytes) else {
+                return;
+            };
+            at += record::padded(len);
+        }
+    }
+
+    /// Fails every request that writes a value. False: there is no other.
+    pub(crate) fn keep_removes(&mut self, error: &KvsError) -> bool {
+        for request in &mut self.requests {
+            let operations = self.operations.get(request.operations.clone()).unwrap_or_default();
+            if request.outcome.is_none() && operations.iter().any(|operation| operation.is_set) {
+                request.outcome = Some(Err(error.clone()));
+            }
+        }
+        self.thin();
+        self.undecided().next().is_some()
+    }
+}
+
+impl Pending {
+    fn shift(&mut self, shift: impl Fn(usize) -> usize) {
+        self.record = shift(self.record.start)..shift(self.record.end);
+        self.key = shift(self.key.start)..shift(self.key.end);
+    }
+}
+
+/// One look, or those of a batch, without an allocation for the one.
+pub(crate) enum Vec1<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> IntoIterator for Vec1<T> {
+    type Item = T;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<T>, std::vec::IntoIter<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let (one, many) = match self {
+            Vec1::One(one) => (Some(one), Vec::new()),
+            Vec1::Many(many) => (None, many),
+        };
+        one.into_iter().chain(many)
+    }
+}

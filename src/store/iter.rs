@@ -1,0 +1,137 @@
+//! Iteration over all keys, in no order, without a lock and without holding anything between two
+//! steps.
+//!
+//! A shard is gone through in the order of tags, a run of equal tags at a time. If segments went
+//! out of use since its slots were copied, they are copied anew and the iteration goes on behind
+//! the last tag: a key has one tag, so it is met once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::core::Core;
+use super::keydir::{Keydir, Location};
+use super::pins::Pin;
+use super::read::Value;
+use super::record::Record;
+use crate::error::Result;
+
+/// How much is read ahead, so that a pin is not taken for each key.
+const AHEAD_KEYS: usize = 64;
+const AHEAD_BYTES: usize = 256 << 10;
+
+/// Goes over all keys and values; see [`Store::iter`](crate::Store::iter).
+pub struct Iter {
+    core: Arc<Core>,
+    /// The shard that is being gone through, and its slots that are still to come.
+    shard: usize,
+    slots: Vec<(u64, Location)>,
+    next_slot: usize,
+    /// The generation in which the slots were copied; none: they are to be copied.
+    generation: Option<u64>,
+    last_tag: Option<u64>,
+    ahead: VecDeque<Result<(Vec<u8>, Value)>>,
+    with_values: bool,
+}
+
+impl Iter {
+    pub(crate) fn new(core: Arc<Core>, with_values: bool) -> Iter {
+        Iter {
+            core,
+            shard: 0,
+            slots: Vec::new(),
+            next_slot: 0,
+            generation: None,
+            last_tag: None,
+            ahead: VecDeque::new(),
+            with_values,
+        }
+    }
+
+    /// Reads some keys ahead. Nothing is read any more when all shards are done.
+    fn read_ahead(&mut self) {
+        let core = Arc::clone(&self.core);
+        let mut bytes = 0;
+        while self.ahead.len() < AHEAD_KEYS && bytes < AHEAD_BYTES && self.shard < Keydir::shards()
+        {
+            let pin = core.pins.pin();
+            // Under the pin, so that what the slots point to stays.
+            let generation = core.keydir.generation();
+            if self.generation != Some(generation) {
+                self.slots = core.keydir.copy_shard(&pin, self.shard);
+                let passed =
+                    |(tag, _): &(u64, Location)| self.last_tag.is_some_and(|it| *tag <= it);
+                self.next_slot = self.slots.partition_point(passed);
+                self.generation = Some(generation);
+            }
+            let Some((tag, _)) = self.slots.get(self.next_slot).copied() else {
+                (self.shard, self.generation, self.last_tag) = (self.shard + 1, None, None);
+                continue;
+            };
+            bytes += self.read_run(&pin, tag);
+            self.last_tag = Some(tag);
+        }
+    }
+
+    /// Reads the keys of all slots with a tag, each key once: a key that is removed and set again
+    /// while the slots are copied may be met in two of them.
+    fn read_run(&mut self, pin: &Pin<'_>, tag: u64) -> usize {
+        let first = self.ahead.len();
+        let mut bytes = 0;
+        while let Some((_, location)) =
+            self.slots.get(self.next_slot).filter(|(found, _)| *found == tag)
+        {
+            self.next_slot += 1;
+            let with_values = self.with_values;
+            let read = self.core.segment(pin, *location).and_then(|segment| {
+                segment.read(location.offset(), |record, _| match record {
+                    Record::Set { key, value, .. } => {
+                        let value = if with_values { value.to_vec() } else { Vec::new() };
+                        Some((key.to_vec(), Value::from(value)))
+                    }
+                    _ => None,
+                })
+            });
+            let Some(read) = read.transpose() else {
+                continue;
+            };
+            let is_known = read.as_ref().is_ok_and(|(key, _)| {
+                let mut run = self.ahead.iter().skip(first).flatten();
+                run.any(|(known, _)| known == key)
+            });
+            if !is_known {
+                bytes += read.as_ref().map_or(0, |(key, value)| key.len() + value.len());
+                self.ahead.push_back(read);
+            }
+        }
+        bytes
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<(Vec<u8>, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Err(closed) = self.core.check_open() {
+            // Said once; then the iteration is over.
+            let is_over = self.shard == Keydir::shards() && self.ahead.is_empty();
+            self.shard = Keydir::shards();
+            self.ahead.clear();
+            return (!is_over).then_some(Err(closed));
+        }
+        if self.ahead.is_empty() {
+            self.read_ahead();
+        }
+        self.ahead.pop_front()
+    }
+}
+
+/// Goes over all keys; see [`Store::keys`](crate::Store::keys).
+pub struct Keys(pub(crate) Iter);
+
+impl Iterator for Keys {
+    type Item = Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.0.next()?.map(|(key, _)| key))
+    }
+}

@@ -1,0 +1,158 @@
+//! Builds the keydir from hints: for each key, the record with the highest seq.
+//!
+//! A hint holds neither keys nor values, so nothing else is read. Entries are sorted into the
+//! shards of the keydir first (a counting sort: two passes over the hints), because a shard then
+//! fits into the processor's cache. The memory for that is given back when this is done.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::hash::KeyHash;
+use super::hint::{Entry, Hint, Kind};
+use super::keydir::{Keydir, Location, Writer};
+use super::segment::Segment;
+use crate::error::{KvsError, Result};
+
+/// A segment and what is in it.
+pub(crate) struct Source {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) hint: Hint,
+}
+
+/// An entry on its way into the keydir.
+#[derive(Clone, Copy, Default)]
+struct Candidate {
+    place: u64,
+    rest: u64,
+    seq: u64,
+    /// Location and length in units of 8 bytes.
+    unit: u32,
+    units: u32,
+    number: u16,
+    is_set: bool,
+}
+
+const _: () = assert!(size_of::<Candidate>() <= 40, "opening takes 40 bytes an entry");
+
+/// Fills an empty keydir, counts the live bytes of each segment, and gives their sum.
+pub(crate) fn load(sources: &[Source], writer: &mut Writer<'_>) -> Result<u64> {
+    let mut starts = vec![0_usize; Keydir::shards() + 1];
+    for (_, entry) in entries(sources) {
+        if let Some(count) = starts.get_mut(Keydir::shard_of(entry.hash) + 1) {
+            *count += 1;
+        }
+    }
+    for shard in 1..starts.len() {
+        let before = starts.get(shard - 1).copied().unwrap_or_default();
+        starts.get_mut(shard).into_iter().for_each(|start| *start += before);
+    }
+    let total = starts.last().copied().unwrap_or_default();
+    let mut candidates = Vec::new();
+    if candidates.try_reserve_exact(total).is_err() {
+        return Err(KvsError::OutOfMemory { bytes: total * size_of::<Candidate>() });
+    }
+    candidates.resize(total, Candidate::default());
+    let mut next = starts.clone();
+    for (number, entry) in entries(sources) {
+        let at = next.get_mut(Keydir::shard_of(entry.hash));
+        let place = at.and_then(|at| {
+            *at += 1;
+            candidates.get_mut(*at - 1)
+        });
+        if let Some(place) = place {
+            *place = candidate(number, &entry);
+        }
+    }
+    let mut live = vec![0_u64; super::keydir::NUMBERS];
+    let mut seats = Vec::new();
+    for shard in 0..Keydir::shards() {
+        let range = starts.get(shard).zip(starts.get(shard + 1));
+        let slice = range.and_then(|(from, to)| candidates.get(*from..*to)).unwrap_or_default();
+        load_shard(slice, &mut seats, &mut live, shard, writer);
+    }
+    for source in sources {
+        let bytes = live.get(usize::from(source.segment.number)).copied().unwrap_or_default();
+        source.segment.live_bytes.store(bytes, Ordering::Relaxed);
+    }
+    Ok(live.iter().sum())
+}
+
+/// All entries, each with the number of its segment.
+fn entries(sources: &[Source]) -> impl Iterator<Item = (u16, Entry)> + '_ {
+    sources.iter().flat_map(|source| {
+        let number = source.segment.number;
+        source.hint.iter(source.segment.end()).map(move |entry| (number, entry))
+    })
+}
+
+fn candidate(number: u16, entry: &Entry) -> Candidate {
+    let units = |bytes: u64| u32::try_from(bytes / 8).unwrap_or(u32::MAX);
+    Candidate {
+        place: entry.hash.place,
+        rest: entry.hash.rest,
+        seq: entry.seq,
+        unit: units(entry.offset),
+        units: units(entry.len),
+        number,
+        is_set: entry.kind == Kind::Set,
+    }
+}
+
+/// Finds the newest entry of each key of a shard and puts the sets among them into the keydir.
+/// `seats` is a hash table that is used again and again.
+fn load_shard(
+    candidates: &[Candidate],
+    seats: &mut Vec<u32>,
+    live: &mut [u64],
+    shard: usize,
+    writer: &mut Writer<'_>,
+) {
+    const FREE: u32 = u32::MAX;
+    let size = (candidates.len() * 2).next_power_of_two();
+    seats.clear();
+    seats.resize(size, FREE);
+    let mut keys = 0;
+    for (index, candidate) in candidates.iter().enumerate() {
+        // The upper bits chose the shard; the lower ones are as good as new.
+        let mut seat = usize::try_from(candidate.place).unwrap_or_default() & (size - 1);
+        let index = u32::try_from(index).unwrap_or(FREE);
+        while let Some(taken) = seats.get_mut(seat) {
+            let Some(other) = candidates.get(*taken as usize) else {
+                *taken = index;
+                keys += 1;
+                break;
+            };
+            if (other.place, other.rest) == (candidate.place, candidate.rest) {
+                if is_newer(candidate, other) {
+                    *taken = index;
+                }
+                break;
+            }
+            seat = (seat + 1) & (size - 1);
+        }
+    }
+    writer.reserve(shard, keys);
+    for seat in seats.iter() {
+        let Some(candidate) = candidates.get(*seat as usize) else {
+            continue;
+        };
+        let offset = u64::from(candidate.unit) * 8;
+        let Some(location) = Location::new(candidate.number, offset) else {
+            continue;
+        };
+        if candidate.is_set {
+            let hash = KeyHash { place: candidate.place, rest: candidate.rest };
+            writer.insert(hash, location);
+            if let Some(live) = live.get_mut(usize::from(candidate.number)) {
+                *live += u64::from(candidate.units) * 8;
+            }
+        }
+    }
+}
+
+fn is_newer(candidate: &Candidate, other: &Candidate) -> bool {
+    if kvs_bug!("order_by_file") {
+        return (candidate.number, candidate.unit) > (other.number, other.unit);
+    }
+    candidate.seq > other.seq
+}

@@ -1,0 +1,163 @@
+//! The manifest: which segments are alive, and what must not be forgotten between two opens.
+//!
+//! ```text
+//! manifest := magic | format version u32le | crc u32le | bincode encoding of `Manifest`
+//! ```
+//! It is replaced as a whole: written under another name, synced, renamed over the old one, the
+//! directory synced. A directory that holds segments and no valid manifest is refused, because
+//! nothing else says which of them count.
+
+use std::io;
+use std::path::Path;
+
+use wincode::{SchemaRead, SchemaWrite};
+
+use super::disk::{Access, Disk, read_full_at};
+use super::hash::HashSeed;
+use super::names::{self, SegmentId};
+use super::record::{self, Salt};
+use super::segment::StoreId;
+use crate::error::{KvsError, Result};
+
+/// The version of the data directory's format, which every manifest states.
+pub(crate) const VERSION: u32 = 1;
+const MAGIC: [u8; 8] = *b"KVS-MANI";
+const HEAD_BYTES: usize = 16;
+/// A manifest names at most 65536 segments, of less than 128 bytes each.
+const BYTES_MAX: u64 = 16 << 20;
+/// How many seqs are reserved ahead.
+pub(crate) const SEQ_RESERVE: u64 = 1 << 20;
+
+/// The state of a store that is not in its segments.
+#[derive(Debug, Clone, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub(crate) struct Manifest {
+    pub(crate) store_id: StoreId,
+    pub(crate) hash_seed: [u64; 2],
+    /// Every segment so far has a lower id.
+    pub(crate) next_segment: u64,
+    /// Every seq so far is lower.
+    pub(crate) reserved_seq: u64,
+    /// Expiry never sees a clock below this. 0 until expiry is in use.
+    pub(crate) clock_floor_ms: u64,
+    /// The highest seq that was superseded by a write, or dropped, in any compaction.
+    pub(crate) history_floor: u64,
+    /// In the order of their ids.
+    pub(crate) segments: Vec<Named>,
+}
+
+/// What the manifest knows of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub(crate) struct Named {
+    pub(crate) id: u64,
+    pub(crate) salt: u64,
+    pub(crate) state: State,
+    pub(crate) min_seq: u64,
+    pub(crate) max_seq: u64,
+    /// The highest seq published when the compaction that wrote it began: it holds no set that
+    /// was dead then. 0: it was not written by a compaction.
+    pub(crate) clean_upto: u64,
+}
+
+/// Whether a segment still grows. The order of the variants is part of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub(crate) enum State {
+    /// Its records end where its scan ends; below `durable_upto` they are known to be durable.
+    Open { durable_upto: u64 },
+    /// It has exactly this length, in bytes.
+    Sealed { len: u64 },
+}
+
+/// Why a manifest was not replaced.
+pub(crate) struct ReplaceError {
+    pub(crate) error: KvsError,
+    /// The new one is there now, but may be gone after a power failure.
+    pub(crate) uncertain: bool,
+}
+
+impl Named {
+    pub(crate) fn id(&self) -> SegmentId {
+        SegmentId(self.id)
+    }
+
+    pub(crate) fn salt(&self) -> Salt {
+        Salt(self.salt)
+    }
+}
+
+impl Manifest {
+    pub(crate) fn hash_seed(&self) -> HashSeed {
+        HashSeed(self.hash_seed)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let body = wincode::config::serialize(self, record::encoding()).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len());
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&checksum(VERSION, &body).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// Makes this the manifest of the directory. Durable when this returns.
+    pub(crate) fn replace(
+        &self,
+        disk: &dyn Disk,
+        directory: &Path,
+    ) -> std::result::Result<(), ReplaceError> {
+        let names = (names::MANIFEST_NEW, names::MANIFEST);
+        super::disk::replace(disk, directory, names, &self.encode())
+            .map_err(|error| ReplaceError { error, uncertain: false })?;
+        if kvs_bug!("skip_directory_sync") {
+            return Ok(());
+        }
+        disk.sync_dir(directory).map_err(|error| {
+            let error = KvsError::io("sync", directory, error);
+            ReplaceError { error, uncertain: true }
+        })
+    }
+
+    /// Reads the manifest of a directory; none if there is none.
+    pub(crate) fn load(disk: &dyn Disk, directory: &Path) -> Result<Option<Manifest>> {
+        let path = directory.join(names::MANIFEST);
+        let io = |action| {
+            let path = path.clone();
+            move |error| KvsError::io(action, &path, error)
+        };
+        let file = match disk.open(&path, Access::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(io("open"))?,
+        };
+        let len = file.len().map_err(io("read"))?;
+        let corrupt = |reason| {
+            let path = path.clone();
+            KvsError::Corrupt { path, segment: None, offset: 0, reason }
+        };
+        let len = usize::try_from(len).ok().filter(|len| *len as u64 <= BYTES_MAX);
+        let mut bytes = vec![0; len.ok_or_else(|| corrupt("it is too long"))?];
+        let read = read_full_at(&*file, &mut bytes, 0).map_err(io("read"))?;
+        bytes.truncate(read);
+        let (head, body) =
+            bytes.split_at_checked(HEAD_BYTES).ok_or_else(|| corrupt("it is too short"))?;
+        let field = |from: usize| {
+            let field = head.get(from..from + 4).and_then(|field| field.try_into().ok());
+            u32::from_le_bytes(field.unwrap_or_default())
+        };
+        if head.get(..8) != Some(&MAGIC[..]) {
+            return Err(corrupt("it is no manifest of kvs"));
+        }
+        // The version is covered by the checksum of its own format; a newer one may have another.
+        if field(8) > VERSION {
+            return Err(KvsError::UnsupportedVersion { path, found: field(8), supported: VERSION });
+        }
+        if checksum(field(8), body) != field(12) {
+            return Err(corrupt("the checksum does not match"));
+        }
+        let manifest = wincode::config::deserialize_exact(body, record::encoding());
+        manifest.map(Some).map_err(|_| corrupt("it cannot be decoded"))
+    }
+}
+
+fn checksum(version: u32, body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&version.to_le_bytes()), body)
+}

@@ -1,0 +1,570 @@
+//! The engine: an append-only log in segments, the keydir, group commit, compaction.
+//!
+//! The files stand here in the order in which to read them: each uses only those before it.
+
+#[macro_use]
+mod bug;
+mod names;
+mod record;
+mod hash;
+mod sync;
+mod fork;
+mod map;
+mod disk;
+mod real_disk;
+mod pins;
+mod segment;
+mod appender;
+mod scan;
+mod hint;
+mod manifest;
+mod keydir;
+mod segments;
+mod durable;
+mod queue;
+mod load;
+mod recovery;
+mod compaction;
+mod group;
+mod core;
+mod space;
+mod ballast;
+mod read;
+mod commit;
+mod rotation;
+mod rewrite;
+mod clear;
+mod iter;
+mod stats;
+mod worker;
+mod open;
+mod verify;
+mod salvage;
+#[cfg(any(test, fuzzing))]
+mod sim_disk;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+
+pub use group::Written;
+pub use iter::{Iter, Keys};
+pub use read::Value;
+pub use salvage::{SalvageReport, salvage};
+pub use stats::{SegmentStats, Stats};
+pub use verify::{Damage, Progress, VerifyReport, verify};
+
+use self::core::{Core, Environment};
+use crate::batch::{Batch, Operation};
+use crate::error::{KvsError, Result};
+use crate::options::{Options, WriteOptions};
+use disk::DiskLock;
+use sync::lock;
+
+/// A handle to an open store. Clones are handles to the same store; it is closed when the last
+/// one is dropped, or by [`close`](Store::close).
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let store = kvs::Store::open(dir.path())?;
+/// store.set("key", "value")?;
+/// assert_eq!(store.get("key")?.as_deref(), Some(&b"value"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    handle: Arc<Handle>,
+}
+
+/// What ends with the last handle.
+struct Handle {
+    core: Arc<Core>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
+}
+
+/// The stores that this process has open, by canonical path.
+static OPEN: Mutex<Option<HashMap<PathBuf, Weak<Handle>>>> = Mutex::new(None);
+
+impl Store {
+    /// Opens the store in `directory` with the default [`Options`], making it if it is not there.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let store = kvs::Store::open(dir.path())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(directory: impl AsRef<Path>) -> Result<Store> {
+        Options::new().open(directory)
+    }
+
+    /// Opens a directory of the real disk, or shares the store that is open there.
+    pub(crate) fn open_with(directory: &Path, options: &Options) -> Result<Store> {
+        if !options.must_exist {
+            let made = std_create_dir(directory);
+            made.map_err(|error| KvsError::io("create", directory, error))?;
+        }
+        let canonical = match directory.canonicalize() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(KvsError::NotAStore { path: directory.to_owned() });
+            }
+            canonical => canonical.map_err(|error| KvsError::io("open", directory, error))?,
+        };
+        let mut open = lock(&OPEN);
+        let open = open.get_or_insert_with(HashMap::new);
+        if let Some(handle) = open.get(&canonical).and_then(Weak::upgrade)
+            && handle.core.check_writable().is_ok()
+        {
+            return match handle.core.options.difference(options) {
+                Some(option) => Err(KvsError::OptionsDiffer { path: canonical, option }),
+                None => Ok(Store { handle }),
+            };
+        }
+        let seed = getrandom::u64().map_err(|error| {
+            KvsError::io("get random numbers for", directory, std::io::Error::other(error))
+        })?;
+        let disk = Arc::new(real_disk::RealDisk);
+        let store =
+            Store::open_in(&canonical, options, Environment { disk, seed, background: true })?;
+        open.retain(|_, handle| handle.strong_count() > 0);
+        open.insert(canonical, Arc::downgrade(&store.handle));
+        Ok(store)
+    }
+
+    pub(crate) fn open_in(
+        directory: &Path,
+        options: &Options,
+        environment: Environment,
+    ) -> Result<Store> {
+        let disk = Arc::clone(&environment.disk);
+        if options.must_exist && !recovery::holds_store(&*disk, directory)? {
+            return Err(KvsError::NotAStore { path: directory.to_owned() });
+        }
+        disk.create_dir(directory).map_err(|error| KvsError::io("create", directory, error))?;
+        let lock = recovery::lock_directory(&*disk, directory)?;
+        let core = Arc::new(Core::open(directory, options, &environment)?);
+        let threads = if environment.background { worker::start(&core)? } else { Vec::new() };
+        let handle = Handle { core, threads: Mutex::new(threads), lock: Mutex::new(Some(lock)) };
+        Ok(Store { handle: Arc::new(handle) })
+    }
+
+    fn core(&self) -> &Core {
+        &self.handle.core
+    }
+
+    /// Gives a key a value.
+    ///
+    /// When this returns, the write is in the log, seen by every later read, and as durable as
+    /// the store's [`Durability`](crate::Durability) says.
+    ///
+    /// # Errors
+    /// [`KvsError::KeyTooLarge`], [`KvsError::ValueTooLarge`], [`KvsError::DiskFull`],
+    /// [`KvsError::StoreFull`], [`KvsError::Closed`]: nothing was written.
+    /// [`KvsError::Poisoned`]: the write is not visible; a sync failed, and whether it is durable
+    /// is known after the next open. [`KvsError::Corrupt`] or [`KvsError::Io`]: the record that
+    /// this write would supersede cannot be read and has no hint; nothing was written.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// let written = store.set("key", "value")?;
+    /// assert!(!written.existed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Written> {
+        self.set_opt(key, value, WriteOptions::new())
+    }
+
+    /// As [`set`](Store::set), with options for this write.
+    ///
+    /// # Errors
+    /// As [`set`](Store::set).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// use kvs::{Durability, WriteOptions};
+    /// store.set_opt("key", "value", WriteOptions::new().durability(Durability::Always))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<Written> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.core().write_one(Operation::Set { key, value }, options)
+    }
+
+    /// The value of a key; none if it has no value. The bytes are a verified copy.
+    ///
+    /// # Errors
+    /// [`KvsError::Corrupt`]: the record is damaged; never an older value instead.
+    /// [`KvsError::Io`], [`KvsError::OutOfMemory`], [`KvsError::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// assert!(store.get("key")?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.core().get(key.as_ref())
+    }
+
+    /// Hands the value of a key to a function, without a copy. While it runs, the disk space of
+    /// superseded records is not given back.
+    ///
+    /// # Errors
+    /// As [`get`](Store::get). If the medium fails while the function runs, it may have seen
+    /// zeros: the error then comes instead of its result.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("key", "value")?;
+    /// assert_eq!(store.get_with("key", |value| value.len())?, Some(5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        use_value: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.core().get_with(key.as_ref(), use_value)
+    }
+
+    /// The values of many keys as of one moment: a batch is seen whole or not at all. Faster than
+    /// as many calls of [`get`](Store::get), because the waits for memory overlap.
+    ///
+    /// # Errors
+    /// As [`get`](Store::get), for the first key that fails.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("a", "1")?;
+    /// let values = store.get_many(&["a", "b"])?;
+    /// assert!(values[0].is_some() && values[1].is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        self.core().get_many(keys)
+    }
+
+    /// Whether a key has a value.
+    ///
+    /// # Errors
+    /// As [`get`](Store::get).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// assert!(!store.contains_key("key")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let core = self.core();
+        core.check_open()?;
+        let key = key.as_ref();
+        Ok(core.find(&core.pins.pin(), key, core.hasher.hash(key))?.is_some())
+    }
+
+    /// Removes a key. Removing one that does not exist writes nothing and is no error; it is
+    /// answered when every write queued before it is visible.
+    ///
+    /// # Errors
+    /// As [`set`](Store::set). A full disk does not stop removes as long as the ballast lasts.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("key", "value")?;
+    /// assert!(store.remove("key")?.existed);
+    /// assert!(!store.remove("key")?.existed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<Written> {
+        self.remove_opt(key, WriteOptions::new())
+    }
+
+    /// As [`remove`](Store::remove), with options for this write.
+    ///
+    /// # Errors
+    /// As [`remove`](Store::remove).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// use kvs::{Durability, WriteOptions};
+    /// store.remove_opt("key", WriteOptions::new().durability(Durability::Os))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove_opt(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<Written> {
+        self.core().write_one(Operation::Remove { key: key.as_ref() }, options)
+    }
+
+    /// Writes a batch, all or nothing, with one seq.
+    ///
+    /// Single gets at the same time may see a part of it; [`get_many`](Store::get_many) does not.
+    ///
+    /// # Errors
+    /// As [`set`](Store::set), and [`KvsError::BatchTooLarge`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// let mut batch = kvs::Batch::new();
+    /// batch.set("a", "1").remove("b");
+    /// store.write(&batch)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write(&self, batch: &Batch) -> Result<Written> {
+        self.write_opt(batch, WriteOptions::new())
+    }
+
+    /// As [`write`](Store::write), with options for this write.
+    ///
+    /// # Errors
+    /// As [`write`](Store::write).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// use kvs::{Batch, Durability, WriteOptions};
+    /// let mut batch = Batch::new();
+    /// batch.set("a", "1");
+    /// store.write_opt(&batch, WriteOptions::new().durability(Durability::Always))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_opt(&self, batch: &Batch, options: WriteOptions) -> Result<Written> {
+        self.core().write_batch(batch, options)
+    }
+
+    /// Makes everything that was acknowledged before durable.
+    ///
+    /// # Errors
+    /// [`KvsError::Poisoned`] if the disk refuses, or did before; [`KvsError::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("key", "value")?;
+    /// store.sync()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sync(&self) -> Result<()> {
+        self.core().sync()
+    }
+
+    /// Goes over all keys with their values, in no order.
+    ///
+    /// Each key comes once. What is written meanwhile may or may not appear; a key that is there
+    /// throughout does. Nothing is locked and no disk space is held between two steps.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("key", "value")?;
+    /// for pair in store.iter() {
+    ///     let (key, value) = pair?;
+    ///     assert_eq!((&key[..], &value[..]), (&b"key"[..], &b"value"[..]));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn iter(&self) -> Iter {
+        Iter::new(Arc::clone(&self.handle.core), true)
+    }
+
+    /// Goes over all keys, as [`iter`](Store::iter) does. The keys are read from the disk: they
+    /// are not in memory.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("key", "value")?;
+    /// assert_eq!(store.keys().collect::<kvs::Result<Vec<_>>>()?, [b"key"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys(Iter::new(Arc::clone(&self.handle.core), false))
+    }
+
+    /// The number of keys that have a value.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// assert_eq!(kvs::Store::open(dir.path())?.len(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.core().keydir.len()
+    }
+
+    /// Whether no key has a value.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// assert!(kvs::Store::open(dir.path())?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes all keys, at once and for good: durable when this returns, and the disk space is
+    /// given back. Of a write at the same time either nothing stays or all.
+    ///
+    /// # Errors
+    /// [`KvsError::DiskFull`], [`KvsError::Io`]: nothing was removed. [`KvsError::Poisoned`],
+    /// [`KvsError::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("key", "value")?;
+    /// store.clear()?;
+    /// assert!(store.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear(&self) -> Result<()> {
+        self.core().clear()
+    }
+
+    /// Rewrites every segment, so that only what is alive is left. Reads and writes go on.
+    ///
+    /// # Errors
+    /// [`KvsError::DiskFull`], [`KvsError::Io`], [`KvsError::Corrupt`]: every segment that could
+    /// not be rewritten is still there. [`KvsError::Poisoned`], [`KvsError::Closed`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("key", "1")?;
+    /// store.set("key", "2")?;
+    /// store.compact()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compact(&self) -> Result<()> {
+        self.core().compact()
+    }
+
+    /// What the store says about itself.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let stats = kvs::Store::open(dir.path())?.stats();
+    /// assert_eq!(stats.live_keys, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core().stats()
+    }
+
+    /// Closes the store for all its handles: later calls answer [`KvsError::Closed`]. Everything
+    /// acknowledged is durable when this returns without an error.
+    ///
+    /// # Errors
+    /// [`KvsError::Poisoned`] or what the disk answered; the store is closed all the same.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let store = kvs::Store::open(dir.path())?;
+    /// store.set("key", "value")?;
+    /// store.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(self) -> Result<()> {
+        self.handle.close()
+    }
+}
+
+impl Handle {
+    fn close(&self) -> Result<()> {
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        if fork::is_child() {
+            // The threads are the parent's, and so is the lock.
+            threads.into_iter().for_each(std::mem::forget);
+            std::mem::forget(lock(&self.lock).take());
+            return self.core.close();
+        }
+        self.core.bell.wake(|rung| rung.stop = true);
+        // A thread that panicked has nothing more to say.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+        if self.core.background {
+            self.core.write_hints();
+        }
+        let closed = self.core.close();
+        drop(lock(&self.lock).take());
+        closed
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Who wants to know calls `close`.
+        let _ = self.close();
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let directory = &self.core().shelf.directory;
+        f.debug_struct("Store").field("directory", directory).finish_non_exhaustive()
+    }
+}
+
+/// The methods by which a simulation drives a store.
+#[cfg(any(test, fuzzing))]
+impl Store {
+    pub(crate) fn sync_step(&self) -> Result<()> {
+        self.core().sync_step()
+    }
+
+    pub(crate) fn compact_step(&self) -> Result<bool> {
+        self.core().compact_step(&mut || ())
+    }
+
+    pub(crate) fn compact_segments(&self, ids: &[u64]) -> Result<()> {
+        let core = self.core();
+        let _compaction = lock(&core.compaction);
+        let by_id = |id: &u64| core.segments.by_id(names::SegmentId(*id));
+        let inputs: Vec<_> = ids.iter().filter_map(by_id).collect();
+        core.compact_together(&inputs, &mut || ())
+    }
+
+    pub(crate) fn rotate(&self) -> Result<()> {
+        self.core().rotate_now()
+    }
+
+    pub(crate) fn segment_ids(&self) -> Vec<u64> {
+        // The log's last segment comes last: outputs of a compaction have higher ids.
+        let active = lock(&self.core().log).appender.segment.id;
+        let all = self.core().segments.all();
+        let sealed = all.iter().filter(|it| it.sealed.load(std::sync::atomic::Ordering::SeqCst));
+        sealed.map(|it| it.id.0).chain([active.0]).collect()
+    }
+
+    /// Forgets the store without a further access to the disk, as if the process had died.
+    pub(crate) fn abandon(self) {
+        drop(lock(&self.handle.lock).take());
+        self.core().queue.close();
+        self.core().closed.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+fn std_create_dir(directory: &Path) -> std::io::Result<()> {
+    disk::Disk::create_dir(&real_disk::RealDisk, directory)
+}

@@ -1,0 +1,85 @@
+//! Every file name of a data directory is formatted and parsed here, and nowhere else.
+
+use std::fmt;
+
+/// The file that says which segments are alive.
+pub(crate) const MANIFEST: &str = "MANIFEST";
+/// The next manifest, before it takes the place of the last one.
+pub(crate) const MANIFEST_NEW: &str = "MANIFEST.new";
+/// The file whose lock makes one process the owner.
+pub(crate) const LOCK: &str = "LOCK";
+/// The file that names the engine to which the directory belongs.
+pub(crate) const ENGINE: &str = "ENGINE";
+/// The same, before it has its name.
+pub(crate) const ENGINE_NEW: &str = "ENGINE.new";
+/// The reserve that is given up when the disk is full.
+pub(crate) const BALLAST: &str = "BALLAST";
+/// The directory of what was cut off the log.
+pub(crate) const QUARANTINE: &str = "quarantine";
+
+/// The number of a segment on disk: never given twice in the life of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SegmentId(pub(crate) u64);
+
+impl fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010}", self.0)
+    }
+}
+
+/// What a name in a data directory stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Segment(SegmentId),
+    Hint(SegmentId),
+    /// A file that was to replace another.
+    New,
+    Other,
+}
+
+pub(crate) fn segment(id: SegmentId) -> String {
+    format!("{id}.seg")
+}
+
+pub(crate) fn hint(id: SegmentId) -> String {
+    format!("{id}.hint")
+}
+
+/// The name, inside the quarantine, of what was cut off a segment at an offset.
+pub(crate) fn quarantined(id: SegmentId, offset: u64) -> String {
+    format!("{id}.seg.{offset}")
+}
+
+/// Tells what a name stands for. Only names that this file formats are segments or hints.
+pub(crate) fn parse(name: &str) -> Name {
+    let id = |stem: &str| {
+        let digits = stem.len() >= 10 && stem.bytes().all(|b| b.is_ascii_digit());
+        stem.parse().ok().filter(|_| digits).map(SegmentId)
+    };
+    if name == MANIFEST_NEW || name == ENGINE_NEW {
+        return Name::New;
+    }
+    if let Some(id) = name.strip_suffix(".seg").and_then(id) {
+        return Name::Segment(id);
+    }
+    if let Some(id) = name.strip_suffix(".hint").and_then(id) {
+        return Name::Hint(id);
+    }
+    Name::Other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Name, SegmentId, hint, parse, segment};
+
+    #[test]
+    fn names_are_parsed_as_they_are_formatted() {
+        for id in [SegmentId(1), SegmentId(9_999_999_999), SegmentId(u64::MAX)] {
+            assert_eq!(parse(&segment(id)), Name::Segment(id));
+            assert_eq!(parse(&hint(id)), Name::Hint(id));
+        }
+        for other in ["1.seg", "000000000a.seg", "0000000001.segx", "+000000001.seg", ".hint"] {
+            assert_eq!(parse(other), Name::Other, "{other}");
+        }
+    }
+}

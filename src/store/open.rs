@@ -1,0 +1,234 @@
+//! How a store comes to life and how it is put to rest.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::appender::Appender;
+use super::core::{Bell, Core, Counters, Environment, Log, Random, Space, segment_capacity};
+use super::disk::Disk;
+use super::durable::Durable;
+use super::fork;
+use super::hash::Hasher;
+use super::keydir::Keydir;
+use super::load::load;
+use super::manifest::{Manifest, Named, SEQ_RESERVE, State};
+use super::names::{self, SegmentId};
+use super::pins::Pins;
+use super::queue::Queue;
+use super::record::Salt;
+use super::recovery::{Active, Recovered, claim_engine, holds_store, recover, remove_leftovers};
+use super::segment::{HEADER_BYTES, Shelf, StoreId};
+use super::segments::Segments;
+use super::sync::lock;
+use crate::error::{KvsError, Result};
+use crate::options::Options;
+
+impl Core {
+    /// Opens the store in a directory whose lock is held. If the disk is too full even for that,
+    /// the ballast makes room.
+    pub(crate) fn open(
+        directory: &Path,
+        options: &Options,
+        environment: &Environment,
+    ) -> Result<Core> {
+        match Core::try_open(directory, options, environment) {
+            Err(KvsError::DiskFull { .. })
+                if environment.disk.remove(&directory.join(names::BALLAST)).is_ok() =>
+            {
+                Core::try_open(directory, options, environment)
+            }
+            opened => opened,
+        }
+    }
+
+    fn try_open(directory: &Path, options: &Options, environment: &Environment) -> Result<Core> {
+        let disk = Arc::clone(&environment.disk);
+        let random = Random::new(environment.seed);
+        let manifest = match holds_store(&*disk, directory)? {
+            true => Manifest::load(&*disk, directory)?,
+            false => None,
+        };
+        let manifest = match manifest {
+            Some(manifest) => manifest,
+            None if options.must_exist => {
+                return Err(KvsError::NotAStore { path: directory.to_owned() });
+            }
+            None => found_store(&*disk, directory, &random)?,
+        };
+        // An open that died may have left a manifest whose name is not durable yet.
+        let synced = disk.sync_dir(directory);
+        synced.map_err(|error| KvsError::io("sync", directory, error))?;
+        let shelf = Shelf::new(disk, directory, manifest.store_id, options);
+        let segments = Segments::new();
+        let number = || segments.claim_number();
+        let mut recovered = recover(&shelf, manifest, &number)?;
+        let active = match recovered.active.take() {
+            Some(active) => active,
+            None => begin_log(&shelf, &mut recovered, options, &number, &random)?,
+        };
+        Core::assemble(shelf, recovered, active, segments, options, random, environment)
+    }
+
+    fn assemble(
+        shelf: Shelf,
+        recovered: Recovered,
+        active: Active,
+        segments: Segments,
+        options: &Options,
+        random: Random,
+        environment: &Environment,
+    ) -> Result<Core> {
+        let Recovered { mut manifest, sources, .. } = recovered;
+        let (keydir, pins) = (Keydir::new(), Pins::new());
+        let live_bytes = load(&sources, &mut keydir.write(&pins))?;
+        sources.iter().for_each(|source| segments.add(Arc::clone(&source.segment)));
+        segments.add(Arc::clone(&active.segment));
+        drop(sources);
+        // After a clean close the reservation is exact; otherwise all of it may have been used.
+        let mut next_seq = manifest.reserved_seq.max(recovered.max_seq + 1);
+        if kvs_bug!("no_seq_reserve") {
+            next_seq = recovered.max_seq + 1;
+        }
+        manifest.reserved_seq = next_seq + SEQ_RESERVE;
+        let replaced = manifest.replace(&*shelf.disk, &shelf.directory);
+        replaced.map_err(|failed| failed.error)?;
+        // Only now: until then the manifest on disk may have named them.
+        remove_leftovers(&shelf, &manifest)?;
+        let capacity = segment_capacity(options, live_bytes);
+        let end = active.segment.end();
+        let appender = Appender::new(Arc::clone(&active.segment), end, capacity);
+        let durable = Durable::new(active.segment, active.durable_upto, active.unproven);
+        let core = Core {
+            options: options.clone(),
+            hasher: Hasher::new(manifest.hash_seed()),
+            pins,
+            segments,
+            keydir,
+            queue: Queue::new(),
+            log: Mutex::new(Log::new(appender, active.durable_upto)),
+            next: Mutex::new(None),
+            durable,
+            compaction: Mutex::new(()),
+            next_seq: AtomicU64::new(next_seq),
+            reserved_seq: AtomicU64::new(manifest.reserved_seq),
+            published_seq: AtomicU64::new(next_seq - 1),
+            space: Space { live_bytes: AtomicU64::new(live_bytes), ..Space::default() },
+            counters: Counters {
+                recovered_bytes: AtomicU64::new(recovered.recovered_bytes),
+                truncated_bytes: AtomicU64::new(recovered.truncated_bytes),
+                ..Counters::default()
+            },
+            random,
+            closed: AtomicBool::new(false),
+            has_ballast: AtomicBool::new(false),
+            background: environment.background,
+            bell: Bell::default(),
+            manifest: Mutex::new(manifest),
+            shelf,
+        };
+        // Without a ballast the store is as good, until the disk is full.
+        let _ = core.restore_ballast();
+        core.update_space();
+        Ok(core)
+    }
+
+    /// Refuses all further calls, makes everything durable and notes that this was a clean end.
+    /// Background threads must have stopped.
+    pub(crate) fn close(&self) -> Result<()> {
+        if fork::is_child() {
+            self.closed.store(true, Ordering::Release);
+            return Err(KvsError::Forked);
+        }
+        self.queue.close();
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let _compaction = lock(&self.compaction);
+        self.unlink_buried();
+        let log = lock(&self.log);
+        let (segment, end) = (&log.appender.segment, log.appender.end());
+        self.durable.check()?;
+        // Gives back what was reserved; if the cut is lost, zeros come back and are cut again.
+        let _ = segment.file.set_len(end);
+        self.durable.sync(segment, end)?;
+        let next_seq = self.next_seq.load(Ordering::Relaxed);
+        let id = segment.id.0;
+        let prepared = lock(&self.next).take();
+        let note_end = |manifest: &mut Manifest| {
+            manifest.segments.retain(|named| {
+                prepared.as_ref().is_none_or(|prepared| named.id != prepared.segment.id.0)
+            });
+            for named in &mut manifest.segments {
+                if named.id == id {
+                    named.state = State::Open { durable_upto: end };
+                }
+            }
+            // Nothing is reserved any more: the next open goes on without a gap.
+            manifest.reserved_seq = next_seq;
+        };
+        self.with_ballast(|| self.change_manifest(note_end))?;
+        if let Some(prepared) = prepared {
+            let _ = self.shelf.disk.remove(&prepared.segment.path);
+        }
+        Ok(())
+    }
+}
+
+/// Makes an empty store: its identity, and a manifest that names no segment yet.
+fn found_store(disk: &dyn Disk, directory: &Path, random: &Random) -> Result<Manifest> {
+    // The directory itself may be new. Its name is made durable first: an open that finds a
+    // manifest takes it for granted.
+    if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let synced = disk.sync_dir(parent);
+        synced.map_err(|error| KvsError::io("sync", parent, error))?;
+    }
+    claim_engine(disk, directory)?;
+    let mut store_id = [0; 16];
+    let bytes = [random.next(), random.next()].map(u64::to_le_bytes);
+    store_id.iter_mut().zip(bytes.iter().flatten()).for_each(|(to, from)| *to = *from);
+    let manifest = Manifest {
+        store_id: StoreId(store_id),
+        hash_seed: [random.next(), random.next()],
+        next_segment: 1,
+        reserved_seq: 1,
+        clock_floor_ms: 0,
+        history_floor: 0,
+        segments: Vec::new(),
+    };
+    manifest.replace(disk, directory).map_err(|failed| failed.error)?;
+    Ok(manifest)
+}
+
+/// Makes the segment in which the log begins or goes on. The caller writes the manifest.
+fn begin_log(
+    shelf: &Shelf,
+    recovered: &mut Recovered,
+    options: &Options,
+    number: &dyn Fn() -> Result<u16>,
+    random: &Random,
+) -> Result<Active> {
+    let salt = if kvs_bug!("constant_salt") { 0 } else { random.next() };
+    let capacity = options.segment_bytes.unwrap_or(1 << 20);
+    let number = number()?;
+    let segment = loop {
+        let id = SegmentId(recovered.manifest.next_segment);
+        recovered.manifest.next_segment += 1;
+        if let Some(segment) = shelf.create(id, number, Salt(salt), capacity)? {
+            break segment;
+        }
+    };
+    let synced = segment.file.sync_all();
+    synced.map_err(|error| KvsError::io("sync", &segment.path, error))?;
+    shelf.sync_names()?;
+    recovered.manifest.segments.push(Named {
+        id: segment.id.0,
+        salt,
+        state: State::Open { durable_upto: HEADER_BYTES as u64 },
+        min_seq: recovered.max_seq + 1,
+        max_seq: 0,
+        clean_upto: 0,
+    });
+    let durable_upto = HEADER_BYTES as u64;
+    Ok(Active { segment: Arc::new(segment), durable_upto, unproven: None })
+}

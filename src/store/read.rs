@@ -1,0 +1,250 @@
+//! Reads: keydir, then record, then checksum, key and value. No lock, no shared counter.
+
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
+
+use super::core::Core;
+use super::hash::KeyHash;
+use super::hint::{Entry, Subject};
+use super::keydir::Location;
+use super::map::prefetch;
+use super::pins::Pin;
+use super::record::{Invalid, Record};
+use super::recovery::load_hint;
+use super::segment::Segment;
+use crate::error::{KvsError, Result};
+
+/// How many keys `get_many` asks memory for at once: about what a core can wait for.
+const WINDOW: usize = 16;
+
+/// A value that was read: owned bytes.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = kvs::Store::open(dir.path())?;
+/// store.set("key", "value")?;
+/// let value: kvs::Value = store.get("key")?.expect("it was just set");
+/// assert_eq!(&*value, b"value");
+/// assert_eq!(value.into_vec(), b"value".to_vec());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Value(Vec<u8>);
+
+impl Value {
+    /// The bytes, without a copy.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("key", "value")?;
+    /// assert_eq!(store.get("key")?.map(|value| value.into_vec()), Some(b"value".to_vec()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn into_vec(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Core {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.check_open()?;
+        let hash = self.hasher.hash(key);
+        let pin = self.pins.pin();
+        for location in self.keydir.candidates(&pin, hash) {
+            let segment = self.segment(&pin, location)?;
+            match value_at(segment, location.offset(), key) {
+                Ok(None) => {}
+                Err(error) => self.unless_other_key(segment, location, hash, error)?,
+                Ok(value) => return Ok(value),
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn get_with<R>(
+        &self,
+        key: &[u8],
+        use_value: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.check_open()?;
+        let hash = self.hasher.hash(key);
+        let pin = self.pins.pin();
+        let mut use_value = Some(use_value);
+        for location in self.keydir.candidates(&pin, hash) {
+            let segment = self.segment(&pin, location)?;
+            let used = segment.read(location.offset(), |record, _| match record {
+                Record::Set { key: found, value, .. } if found == key => {
+                    use_value.take().map(|use_value| use_value(value))
+                }
+                _ => None,
+            });
+            match used {
+                Ok(None) => {}
+                Err(error) => self.unless_other_key(segment, location, hash, error)?,
+                Ok(used) => return Ok(used),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads many keys as of one moment: of a batch, all is seen or nothing. The processor waits
+    /// for several keys at a time instead of one after the other.
+    pub(crate) fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        self.check_open()?;
+        let hashes: Vec<KeyHash> = keys.iter().map(|key| self.hasher.hash(key.as_ref())).collect();
+        self.keydir.consistently(|| {
+            let pin = self.pins.pin();
+            let mut values = Vec::with_capacity(keys.len());
+            for (keys, hashes) in keys.chunks(WINDOW).zip(hashes.chunks(WINDOW)) {
+                self.prefetch(&pin, hashes);
+                for key in keys {
+                    values.push(self.get(key.as_ref())?);
+                }
+            }
+            Ok(values)
+        })
+    }
+
+    /// Asks for the slots of these keys, then for the records that they point to.
+    pub(crate) fn prefetch(&self, pin: &Pin<'_>, hashes: &[KeyHash]) {
+        for hash in hashes {
+            prefetch(self.keydir.address(pin, *hash));
+        }
+        for hash in hashes {
+            if let Some(location) = self.keydir.candidates(pin, *hash).next()
+                && let Ok(segment) = self.segment(pin, location)
+            {
+                segment.prefetch(location.offset());
+            }
+        }
+    }
+
+    /// Where the record of a key lies, and its length on disk in bytes.
+    pub(crate) fn find(
+        &self,
+        pin: &Pin<'_>,
+        key: &[u8],
+        hash: KeyHash,
+    ) -> Result<Option<(Location, u64)>> {
+        for location in self.keydir.candidates(pin, hash) {
+            if let Some(len) = self.key_at(pin, location, key, hash)? {
+                return Ok(Some((location, len)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The length of the record at `location`, if it is that key's. Where the record cannot be
+    /// read, the segment's hint says whose it is; without a hint nobody knows, and the error
+    /// stands: to take it for another key's would bring back an older value later.
+    pub(crate) fn key_at(
+        &self,
+        pin: &Pin<'_>,
+        location: Location,
+        key: &[u8],
+        hash: KeyHash,
+    ) -> Result<Option<u64>> {
+        let segment = self.segment(pin, location)?;
+        let read = segment.read(location.offset(), |record, len| match record {
+            Record::Set { key: found, .. } => (found == key).then_some(len as u64),
+            _ => None,
+        });
+        read.or_else(|error| {
+            if kvs_bug!("unreadable_is_another_key") {
+                return Ok(None);
+            }
+            let entry = self.hinted(segment, location.offset()).ok_or(error)?;
+            Ok((entry.hash.identity() == hash.identity()).then_some(entry.len))
+        })
+    }
+
+    pub(crate) fn segment<'p>(
+        &'p self,
+        pin: &'p Pin<'_>,
+        location: Location,
+    ) -> Result<&'p Segment> {
+        let segment = self.segments.get(pin, location.number());
+        segment.ok_or(KvsError::StoreFull { what: "segment behind a location" })
+    }
+
+    /// Swallows the error of a record that its hint says is another key's.
+    fn unless_other_key(
+        &self,
+        segment: &Segment,
+        location: Location,
+        hash: KeyHash,
+        error: KvsError,
+    ) -> Result<()> {
+        match self.hinted(segment, location.offset()) {
+            Some(entry) if entry.hash.identity() != hash.identity() => Ok(()),
+            _ => Err(error),
+        }
+    }
+
+    /// What the hint of a sealed segment says about the record at an offset.
+    fn hinted(&self, segment: &Segment, offset: u64) -> Option<Entry> {
+        if !segment.sealed.load(Ordering::Acquire) {
+            return None;
+        }
+        let hint = load_hint(&self.shelf, self.subject(segment))?;
+        hint.iter(segment.end()).find(|entry| entry.offset == offset)
+    }
+
+    pub(crate) fn subject(&self, segment: &Segment) -> Subject {
+        Subject {
+            store_id: self.shelf.store_id,
+            id: segment.id,
+            salt: segment.salt,
+            len: segment.end(),
+        }
+    }
+}
+
+/// The value of the record at `offset`, if it is that key's. What is returned is a copy that was
+/// itself verified: the page may go bad at any moment.
+#[inline]
+fn value_at(segment: &Segment, offset: u64, key: &[u8]) -> Result<Option<Value>> {
+    if let Some(Ok(unverified)) = segment.mapped(offset)
+        && let Ok(Record::Set { key: found, value, .. }) = unverified.decode()
+    {
+        if found == key {
+            let copy = value.to_vec();
+            if unverified.verify_copy(segment.salt, offset, &copy).is_ok() {
+                return Ok(Some(Value(copy)));
+            }
+        } else if unverified.verify(segment.salt, offset).is_ok() {
+            return Ok(None);
+        }
+    }
+    // No mapping, or one that shows something wrong.
+    let bytes = segment.pread(offset)?;
+    match super::record::read(&bytes, segment.salt, offset) {
+        Ok((Record::Set { key: found, value, .. }, _)) => {
+            Ok((found == key).then(|| Value(value.to_vec())))
+        }
+        Ok(_) => Err(segment.corrupt(offset, Invalid::Encoding.reason())),
+        Err(invalid) => Err(segment.corrupt(offset, invalid.reason())),
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Value {
+        Value(bytes)
+    }
+}

@@ -1,0 +1,423 @@
+//! Open: manifest, then hints or scans, then the keydir. The only place that decides what damaged
+//! or unfinished bytes mean, and the only one that cuts anything off.
+//!
+//! A sealed segment must be whole. Of the log's last segment, W is the highest offset that is
+//! proven durable (by the manifest or by a mark) and X the first byte that is not a valid record.
+//! X < W is damage. Otherwise what lies from X on was never acknowledged as durable: zeros are
+//! unused space; anything else is a torn tail, of which a copy goes into the quarantine.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::disk::{Access, Disk, DiskLock, read_full_at, write_all_at};
+use super::hash::Hasher;
+use super::hint::{Builder, Hint, Subject};
+use super::load::Source;
+use super::manifest::{Manifest, Named, State};
+use super::names::{self, Name, SegmentId};
+use super::scan::{Scan, beyond};
+use super::segment::{HEADER_BYTES, Segment, Shelf};
+use crate::error::{KvsError, Result};
+
+/// The name that the file `ENGINE` has for this engine.
+const ENGINE: &str = "kvs";
+
+/// What was found in a directory.
+pub(crate) struct Recovered {
+    /// With the newest state of each segment.
+    pub(crate) manifest: Manifest,
+    pub(crate) sources: Vec<Source>,
+    /// The segment in which the log goes on; none if there is none yet.
+    pub(crate) active: Option<Active>,
+    /// Segments that the manifest named, that were never written to, and that it names no more.
+    pub(crate) unused: Vec<SegmentId>,
+    pub(crate) recovered_bytes: u64,
+    pub(crate) truncated_bytes: u64,
+    pub(crate) max_seq: u64,
+}
+
+/// The last segment of the log.
+pub(crate) struct Active {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) durable_upto: u64,
+    /// Bytes that are there, but that an earlier process may have failed to sync.
+    pub(crate) unproven: Option<Range<u64>>,
+}
+
+/// Takes the lock of a directory. While a process dies, its lock may outlive it for a moment.
+pub(crate) fn lock_directory(disk: &dyn Disk, directory: &Path) -> Result<Box<dyn DiskLock>> {
+    let path = directory.join(names::LOCK);
+    for _ in 0..50 {
+        let lock = disk.lock(&path).map_err(|error| KvsError::io("lock", &path, error))?;
+        if let Some(lock) = lock {
+            let note = format!("{}\n", std::process::id());
+            // The note is for people; the lock holds without it.
+            let _ = lock.write(note.as_bytes());
+            return Ok(lock);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = read_small(disk, &path).ok().flatten().and_then(|note| note.trim().parse().ok());
+    Err(KvsError::Locked { path: directory.to_owned(), pid })
+}
+
+/// Whether a directory holds a store; refuses one that is of another engine, or that has lost its
+/// manifest.
+pub(crate) fn holds_store(disk: &dyn Disk, directory: &Path) -> Result<bool> {
+    let found = match disk.list(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        found => found.map_err(|error| KvsError::io("list", directory, error))?,
+    };
+    check_engine(disk, directory)?;
+    if found.iter().any(|name| name == names::MANIFEST) {
+        return Ok(true);
+    }
+    if found.iter().any(|name| matches!(names::parse(name), Name::Segment(_))) {
+        return Err(KvsError::ManifestMissing { path: directory.to_owned() });
+    }
+    Ok(false)
+}
+
+fn check_engine(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let path = directory.join(names::ENGINE);
+    match read_small(disk, &path)? {
+        Some(found) if !found.is_empty() && found.trim() != ENGINE => {
+            let (path, found) = (directory.to_owned(), found.trim().to_owned());
+            Err(KvsError::WrongEngine { path, found, wanted: ENGINE })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the file that says whose directory this is.
+pub(crate) fn claim_engine(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let path = directory.join(names::ENGINE);
+    if read_small(disk, &path)?.is_some_and(|found| found.trim() == ENGINE) {
+        return Ok(());
+    }
+    let names = (names::ENGINE_NEW, names::ENGINE);
+    super::disk::replace(disk, directory, names, format!("{ENGINE}\n").as_bytes())
+}
+
+/// The start of a small file as text; none if there is no file.
+fn read_small(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
+    let file = match disk.open(path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|error| KvsError::io("open", path, error))?,
+    };
+    let mut bytes = [0; 64];
+    let read = read_full_at(&*file, &mut bytes, 0);
+    let read = read.map_err(|error| KvsError::io("read", path, error))?;
+    Ok(Some(String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).into_owned()))
+}
+
+/// Reads what the manifest names. `number` gives each segment its number.
+pub(crate) fn recover(
+    shelf: &Shelf,
+    mut manifest: Manifest,
+    number: &dyn Fn() -> Result<u16>,
+) -> Result<Recovered> {
+    let hasher = Hasher::new(manifest.hash_seed());
+    let mut recovered = Recovered {
+        manifest: manifest.clone(),
+        sources: Vec::new(),
+        active: None,
+        unused: Vec::new(),
+        recovered_bytes: 0,
+        truncated_bytes: 0,
+        max_seq: 0,
+    };
+    let mut open = Vec::new();
+    for named in &mut manifest.segments {
+        recovered.max_seq = recovered.max_seq.max(named.max_seq);
+        match named.state {
+            State::Sealed { len } => {
+                let source = sealed(shelf, named, len, number()?, &hasher)?;
+                recovered.sources.push(source);
+            }
+            State::Open { durable_upto } => {
+                open.push(scan_open(shelf, named, durable_upto, number()?, &hasher)?);
+            }
+        }
+    }
+    place_open(shelf, &mut recovered, open)?;
+    Ok(recovered)
+}
+
+/// A sealed segment: from its hint, or by a scan that must find it whole.
+fn sealed(shelf: &Shelf, named: &Named, len: u64, number: u16, hasher: &Hasher) -> Result<Source> {
+    let segment = shelf.open(named.id(), number, named.salt(), len, Access::Read)?;
+    let file_len =
+        segment.file.len().map_err(|error| KvsError::io("read", &segment.path, error))?;
+    if file_len < len {
+        return Err(segment.corrupt(file_len, "the file is shorter than the manifest says"));
+    }
+    segment.set_end(len);
+    segment.file_bytes.store(file_len, Ordering::Relaxed);
+    segment.sealed.store(true, Ordering::Relaxed);
+    segment.clean_upto.store(named.clean_upto, Ordering::Relaxed);
+    let subject = Subject { store_id: shelf.store_id, id: named.id(), salt: named.salt(), len };
+    let hint = match load_hint(shelf, subject) {
+        Some(hint) => {
+            segment.hinted.store(true, Ordering::Relaxed);
+            hint
+        }
+        None => {
+            let mut scan = Scan::new(&*segment.file, &segment.path, segment.salt, len);
+            let mut builder = Builder::new();
+            while let Some(found) = scan.next()? {
+                builder.add(&found, hasher);
+            }
+            if !scan.sealed() || scan.offset() != len {
+                let reason = scan.invalid().map_or("the seal is not at its end", |it| it.reason());
+                return Err(segment.corrupt(scan.offset(), reason));
+            }
+            own_hint(builder, subject, &segment)?
+        }
+    };
+    segment.tombstone_bytes.store(hint.tombstone_bytes, Ordering::Relaxed);
+    segment.count(hint.entries, named.min_seq, named.max_seq);
+    Ok(Source { segment: Arc::new(segment), hint })
+}
+
+/// The hint of a segment, if there is a valid one.
+pub(crate) fn load_hint(shelf: &Shelf, subject: Subject) -> Option<Hint> {
+    let file = shelf.disk.open(&shelf.path(&names::hint(subject.id)), Access::Read).ok()?;
+    let len = usize::try_from(file.len().ok()?).ok()?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).ok()?;
+    bytes.resize(len, 0);
+    let read = read_full_at(&*file, &mut bytes, 0).ok()?;
+    bytes.truncate(read);
+    Hint::open(bytes, subject)
+}
+
+/// Takes what a scan has built for a hint.
+fn own_hint(builder: Builder, subject: Subject, segment: &Segment) -> Result<Hint> {
+    let hint = Hint::open(builder.finish(subject), subject);
+    hint.ok_or_else(|| segment.corrupt(0, "its own index does not match it"))
+}
+
+/// A segment that may still have grown since the manifest was written.
+struct Opened {
+    segment: Segment,
+    named: Named,
+    builder: Builder,
+    durable_upto: u64,
+    seqs: Option<(u64, u64)>,
+    sealed: bool,
+}
+
+fn scan_open(
+    shelf: &Shelf,
+    named: &Named,
+    durable_upto: u64,
+    number: u16,
+    hasher: &Hasher,
+) -> Result<Opened> {
+    let path = shelf.path(&names::segment(named.id()));
+    let capacity = match shelf.disk.open(&path, Access::Read) {
+        Ok(file) => file.len().map_err(|error| KvsError::io("read", &path, error))?,
+        Err(_) => 0,
+    };
+    let capacity = capacity.max(*crate::options::SEGMENT_BYTES.end());
+    let segment = shelf.open(named.id(), number, named.salt(), capacity, Access::Write)?;
+    let io = |error| KvsError::io("read", &segment.path, error);
+    let file_len = segment.file.len().map_err(io)?;
+    let mut scan = Scan::new(&*segment.file, &segment.path, segment.salt, file_len);
+    let mut builder = Builder::new();
+    let (mut seqs, mut records): (Option<(u64, u64)>, u64) = (None, 0);
+    while let Some(found) = scan.next()? {
+        builder.add(&found, hasher);
+        if let Some(seq) = found.record.seq() {
+            let (min, max) = seqs.unwrap_or((seq, seq));
+            seqs = Some((min.min(seq), max.max(seq)));
+            records += 1;
+        }
+    }
+    let (end, sealed, marked_upto) = (scan.offset(), scan.sealed(), scan.durable_upto());
+    segment.set_end(end);
+    segment.file_bytes.store(file_len, Ordering::Relaxed);
+    if let Some((min, max)) = seqs {
+        segment.count(records, min, max);
+    }
+    let durable_upto = durable_upto.max(marked_upto);
+    Ok(Opened { segment, named: *named, builder, durable_upto, seqs, sealed })
+}
+
+/// Decides which of the segments that were open is the last of the log.
+fn place_open(shelf: &Shelf, recovered: &mut Recovered, opened: Vec<Opened>) -> Result<()> {
+    for opened in opened {
+        if let Some((_, max)) = opened.seqs {
+            recovered.max_seq = recovered.max_seq.max(max);
+        }
+        if let Some(active) = &recovered.active {
+            if opened.segment.end() > HEADER_BYTES as u64 {
+                // Only one segment ever has bytes that are not durable: this one was begun when
+                // the one before it was whole.
+                let torn = active.segment.end();
+                return Err(active.segment.corrupt(torn, "a later segment says it was whole"));
+            }
+            recovered.manifest.segments.retain(|named| named.id != opened.named.id);
+            recovered.unused.push(opened.named.id());
+        } else if opened.sealed {
+            place_sealed(shelf, recovered, opened)?;
+        } else {
+            place_active(shelf, recovered, opened)?;
+        }
+    }
+    Ok(())
+}
+
+/// A segment that was sealed, but perhaps not synced, and that no manifest calls sealed yet.
+fn place_sealed(shelf: &Shelf, recovered: &mut Recovered, opened: Opened) -> Result<()> {
+    let Opened { segment, named, builder, durable_upto, seqs, .. } = opened;
+    let len = segment.end();
+    let io = |action| {
+        let path = segment.path.clone();
+        move |error| KvsError::io(action, &path, error)
+    };
+    rewrite(&segment, durable_upto.min(len)..len)?;
+    segment.file.set_len(len).map_err(io("cut"))?;
+    segment.file.sync_all().map_err(io("sync"))?;
+    segment.file_bytes.store(len, Ordering::Relaxed);
+    segment.sealed.store(true, Ordering::Relaxed);
+    let in_manifest = recovered.manifest.segments.iter_mut().find(|it| it.id == named.id);
+    if let Some(named) = in_manifest {
+        named.state = State::Sealed { len };
+        (named.min_seq, named.max_seq) = seqs.unwrap_or((u64::MAX, 0));
+    }
+    recovered.recovered_bytes += len - HEADER_BYTES as u64;
+    add_source(shelf, recovered, Arc::new(segment), builder)
+}
+
+/// The last segment of the log: its tail is unused space, torn, or damaged.
+fn place_active(shelf: &Shelf, recovered: &mut Recovered, opened: Opened) -> Result<()> {
+    let Opened { segment, builder, mut durable_upto, .. } = opened;
+    let file_len = segment.file_bytes.load(Ordering::Relaxed);
+    let end = segment.end();
+    let rest = beyond(&*segment.file, &segment.path, segment.salt, end, file_len)?;
+    if !kvs_bug!("ignore_marks_beyond") {
+        durable_upto = durable_upto.max(rest.durable_upto);
+    }
+    if end < durable_upto {
+        return Err(segment.corrupt(end, "a record is damaged that was durable"));
+    }
+    if rest.last_nonzero_end > end {
+        quarantine(shelf, &segment, end..rest.last_nonzero_end)?;
+        recovered.truncated_bytes += rest.last_nonzero_end - end;
+    }
+    if file_len > end {
+        let io = |action| {
+            let path = segment.path.clone();
+            move |error| KvsError::io(action, &path, error)
+        };
+        segment.file.set_len(end).map_err(io("cut"))?;
+        segment.file.sync_all().map_err(io("sync"))?;
+        segment.file_bytes.store(end, Ordering::Relaxed);
+    }
+    recovered.recovered_bytes += end - durable_upto.min(end);
+    let segment = Arc::new(segment);
+    let unproven = (durable_upto < end).then_some(durable_upto.max(HEADER_BYTES as u64)..end);
+    recovered.active = Some(Active { segment: Arc::clone(&segment), durable_upto, unproven });
+    add_source(shelf, recovered, segment, builder)
+}
+
+fn add_source(
+    shelf: &Shelf,
+    recovered: &mut Recovered,
+    segment: Arc<Segment>,
+    builder: Builder,
+) -> Result<()> {
+    let subject = Subject {
+        store_id: shelf.store_id,
+        id: segment.id,
+        salt: segment.salt,
+        len: segment.end(),
+    };
+    let hint = own_hint(builder, subject, &segment)?;
+    segment.tombstone_bytes.store(hint.tombstone_bytes, Ordering::Relaxed);
+    recovered.sources.push(Source { segment, hint });
+    Ok(())
+}
+
+/// Writes bytes again in place: a failed sync may have left their pages clean and not on disk.
+fn rewrite(segment: &Segment, range: Range<u64>) -> Result<()> {
+    let io = |error| KvsError::io("rewrite", &segment.path, error);
+    copy(range, |at, bytes| {
+        let read = read_full_at(&*segment.file, bytes, at)?;
+        write_all_at(&*segment.file, bytes.get(..read).unwrap_or_default(), at)
+    })
+    .map_err(io)
+}
+
+/// Keeps a copy of what is about to be cut off, durable when this returns.
+fn quarantine(shelf: &Shelf, segment: &Segment, range: Range<u64>) -> Result<()> {
+    let directory = shelf.path(names::QUARANTINE);
+    let path = directory.join(names::quarantined(segment.id, range.start));
+    let io = |action| {
+        let path = path.clone();
+        move |error| KvsError::io(action, &path, error)
+    };
+    let disk = &shelf.disk;
+    disk.create_dir(&directory).map_err(io("create"))?;
+    // One is there already if an earlier open died after this: it holds the same bytes.
+    let file = match disk.open(&path, Access::Create) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.open(&path, Access::Write)
+        }
+        opened => opened,
+    };
+    let file = file.map_err(io("create"))?;
+    let start = range.start;
+    copy(range, |at, bytes| {
+        let read = read_full_at(&*segment.file, bytes, at)?;
+        write_all_at(&*file, bytes.get(..read).unwrap_or_default(), at - start)
+    })
+    .map_err(io("write"))?;
+    file.sync_all().map_err(io("sync"))?;
+    disk.sync_dir(&directory).map_err(io("sync"))?;
+    disk.sync_dir(&shelf.directory).map_err(io("sync"))
+}
+
+/// Goes over a range in pieces that fit into memory.
+fn copy(
+    range: Range<u64>,
+    mut piece: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut bytes = vec![0; 64 << 10];
+    let mut at = range.start;
+    while at < range.end {
+        let len = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(bytes.len());
+        piece(at, bytes.get_mut(..len).unwrap_or_default())?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// Removes what no manifest names: outputs of a compaction that did not finish, segments prepared
+/// in vain, hints without a segment. Only files that carry this store's id are removed.
+pub(crate) fn remove_leftovers(shelf: &Shelf, manifest: &Manifest) -> Result<()> {
+    let list = shelf.disk.list(&shelf.directory);
+    let list = list.map_err(|error| KvsError::io("list", &shelf.directory, error))?;
+    let is_named = |id: SegmentId| manifest.segments.iter().any(|named| named.id() == id);
+    for name in list {
+        let is_leftover = match names::parse(&name) {
+            Name::Segment(id) => !is_named(id) && shelf.owns(id)?,
+            Name::Hint(id) => !is_named(id),
+            Name::New => true,
+            Name::Other => false,
+        };
+        if is_leftover {
+            let path = shelf.path(&name);
+            match shelf.disk.remove(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(|error| KvsError::io("remove", &path, error))?,
+            }
+        }
+    }
+    Ok(())
+}

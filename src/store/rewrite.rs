@@ -1,0 +1,382 @@
+//! How segments are compacted: copy, sync, directory, log, manifest, directory, index, unlink.
+//!
+//! In this order, because the process may die between any two steps:
+//! - What is alive is copied, with its seq, into new segments, which are sealed and synced, and
+//!   their names too. Nothing names them yet; an error up to here discards them.
+//! - The log is synced: what was dropped as dead was killed by a write that is durable now.
+//! - The manifest names the new segments in the place of the old ones.
+//! - Each key that still points to its old record is moved to the new one.
+//! - When no reader can be in the old segments any more, they are unlinked.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::appender::Appender;
+use super::compaction::Facts;
+use super::core::Core;
+use super::disk::{Access, DiskFile, write_all_at};
+use super::hash::KeyHash;
+use super::hint::Builder;
+use super::keydir::Location;
+use super::manifest::{Named, State};
+use super::names::{self, Name, SegmentId};
+use super::record::{self, Record};
+use super::scan::{Found, Scan};
+use super::segment::{HEADER_BYTES, Segment};
+use super::sync::lock;
+use crate::error::{KvsError, Result};
+
+/// What is copied between two looks at the pace.
+const BUFFER: usize = 256 << 10;
+/// What is held in memory of a hint that is being written.
+const HINT_BUFFER: usize = 64 << 10;
+/// How many keys are moved before the leader of a commit gets its turn.
+const MOVES: usize = 64;
+
+/// A key that moves.
+struct Move {
+    hash: KeyHash,
+    from: Location,
+    to: Location,
+    len: u64,
+    output: usize,
+}
+
+/// What a compaction has done so far.
+struct Rewrite<'a> {
+    core: &'a Core,
+    pace: &'a mut dyn FnMut(),
+    /// The segments that are not compacted.
+    outside: Vec<Facts>,
+    /// Everything that was dead when this seq was published is not copied.
+    clean_upto: u64,
+    capacity: u64,
+    done: Vec<Arc<Segment>>,
+    output: Option<Appender>,
+    buffer: Vec<u8>,
+    moves: Vec<Move>,
+    dropped: bool,
+}
+
+impl Core {
+    /// Compacts these segments together. After an error all of them are still there and the store
+    /// is as it was. `pace` is called every so many bytes and may take its time.
+    pub(crate) fn compact_together(
+        &self,
+        inputs: &[Arc<Segment>],
+        pace: &mut dyn FnMut(),
+    ) -> Result<()> {
+        self.with_ballast(|| self.try_compact(inputs, pace))
+    }
+
+    fn try_compact(&self, inputs: &[Arc<Segment>], pace: &mut dyn FnMut()) -> Result<()> {
+        let mut rewrite = Rewrite {
+            core: self,
+            pace,
+            outside: self.outside(inputs),
+            clean_upto: self.published_seq.load(Ordering::Acquire),
+            capacity: self.segment_capacity(),
+            done: Vec::new(),
+            output: None,
+            buffer: Vec::new(),
+            moves: Vec::new(),
+            dropped: false,
+        };
+        let copied = inputs.iter().try_for_each(|input| rewrite.copy(input));
+        let copied = copied.and_then(|()| rewrite.finish_output()).and_then(|()| {
+            self.commit_compaction(inputs, &rewrite.done, rewrite.clean_upto, rewrite.dropped)
+        });
+        self.space.output_bytes.store(0, Ordering::Relaxed);
+        if let Err(error) = copied {
+            let unfinished = rewrite.output.take().map(|output| output.segment);
+            rewrite.done.iter().chain(&unfinished).for_each(|output| self.discard(output));
+            return Err(error);
+        }
+        rewrite.done.iter().for_each(|output| self.segments.add(Arc::clone(output)));
+        if kvs_bug!("unlink_before_index") {
+            self.segments.retire(inputs, &self.pins);
+            self.unlink_buried();
+        }
+        self.move_keys(&rewrite.moves, &rewrite.done);
+        self.keydir.write(&self.pins).next_generation();
+        self.segments.retire(inputs, &self.pins);
+        let input_bytes: u64 = inputs.iter().map(|input| input.end()).sum();
+        self.counters.compactions.fetch_add(1, Ordering::Relaxed);
+        self.counters.compacted_bytes.fetch_add(input_bytes, Ordering::Relaxed);
+        self.unlink_buried();
+        self.update_space();
+        Ok(())
+    }
+
+    fn outside(&self, inputs: &[Arc<Segment>]) -> Vec<Facts> {
+        let is_input = |id: SegmentId| inputs.iter().any(|input| input.id == id);
+        let all = self.segments.all();
+        all.iter().filter(|it| !is_input(it.id)).map(|it| it.facts()).collect()
+    }
+
+    /// Makes the outputs the successors of the inputs, on disk.
+    fn commit_compaction(
+        &self,
+        inputs: &[Arc<Segment>],
+        outputs: &[Arc<Segment>],
+        clean_upto: u64,
+        dropped: bool,
+    ) -> Result<()> {
+        if !outputs.is_empty() {
+            self.sync_names()?;
+        }
+        if !kvs_bug!("drop_before_log_sync") {
+            self.sync_log()?;
+        }
+        if kvs_bug!("unlink_before_manifest") {
+            inputs.iter().for_each(|input| drop(self.shelf.disk.remove(&input.path)));
+        }
+        let published = self.published_seq.load(Ordering::Acquire);
+        self.change_manifest(|manifest| {
+            manifest.segments.retain(|named| inputs.iter().all(|input| input.id != named.id()));
+            manifest.segments.extend(outputs.iter().map(|output| Named {
+                id: output.id.0,
+                salt: output.salt.0,
+                state: State::Sealed { len: output.end() },
+                min_seq: output.min_seq.load(Ordering::Relaxed),
+                max_seq: output.max_seq.load(Ordering::Relaxed),
+                clean_upto,
+            }));
+            manifest.segments.sort_unstable_by_key(|named| named.id);
+            if dropped {
+                manifest.history_floor = manifest.history_floor.max(published);
+            }
+        })
+    }
+
+    /// Makes everything that is appended durable, without a place in the queue.
+    pub(crate) fn sync_log(&self) -> Result<()> {
+        let (segment, end) = {
+            let log = lock(&self.log);
+            (Arc::clone(&log.appender.segment), log.appender.end())
+        };
+        self.durable.sync(&segment, end)
+    }
+
+    fn move_keys(&self, moves: &[Move], outputs: &[Arc<Segment>]) {
+        for chunk in moves.chunks(MOVES) {
+            let mut writer = self.keydir.write(&self.pins);
+            for it in chunk {
+                let Some(output) = outputs.get(it.output) else {
+                    continue;
+                };
+                // A key that was written meanwhile stays where it is.
+                let moved = writer.replace(it.hash, it.from, it.to)
+                    || kvs_bug!("move_unconditionally") && {
+                        writer.insert(it.hash, it.to);
+                        true
+                    };
+                if moved {
+                    output.live_bytes.fetch_add(it.len, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Unlinks the files of segments that no reader can be in any more, and their hints.
+    pub(crate) fn unlink_buried(&self) {
+        for path in self.segments.bury(&self.pins) {
+            // What cannot be removed is a leftover, which the next open removes.
+            let _ = self.shelf.disk.remove(&path);
+            let name = path.file_name().and_then(|name| name.to_str()).map(names::parse);
+            if let Some(Name::Segment(id)) = name {
+                let _ = self.shelf.disk.remove(&self.shelf.path(&names::hint(id)));
+            }
+        }
+    }
+}
+
+impl Rewrite<'_> {
+    fn copy(&mut self, input: &Arc<Segment>) -> Result<()> {
+        let mut scan = Scan::new(&*input.file, &input.path, input.salt, input.end());
+        while let Some(found) = scan.next()? {
+            self.judge(input, &found)?;
+        }
+        if !scan.sealed() || scan.offset() != input.end() {
+            input.damaged.store(true, Ordering::Relaxed);
+            let reason = scan.invalid().map_or("the seal is not at its end", |it| it.reason());
+            return Err(input.corrupt(scan.offset(), reason));
+        }
+        Ok(())
+    }
+
+    /// Copies a record or drops it.
+    fn judge(&mut self, input: &Segment, found: &Found<'_>) -> Result<()> {
+        match found.record {
+            Record::Set { key, .. } => {
+                let hash = self.core.hasher.hash(key);
+                let Some(from) = Location::new(input.number, found.offset) else {
+                    return Ok(());
+                };
+                let pin = self.core.pins.pin();
+                if !self.core.keydir.candidates(&pin, hash).any(|it| it == from) {
+                    self.dropped = true;
+                    return Ok(());
+                }
+                let (to, output) = self.put(&found.record, found.disk_len)?;
+                let len = found.disk_len as u64;
+                self.moves.push(Move { hash, from, to, len, output });
+            }
+            Record::Remove { seq, .. } => {
+                let is_clean = self.outside.iter().all(|other| other.is_clean_for(seq));
+                if is_clean || kvs_bug!("drop_tombstones") {
+                    self.dropped = true;
+                    return Ok(());
+                }
+                let (_, output) = self.put(&found.record, found.disk_len)?;
+                debug_assert_eq!(output, self.done.len());
+                if let Some(output) = &self.output {
+                    let len = found.disk_len as u64;
+                    output.segment.tombstone_bytes.fetch_add(len, Ordering::Relaxed);
+                }
+            }
+            Record::Batch { .. } | Record::Mark { .. } | Record::Seal { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Appends a record to the output, and says where it will lie and in which output.
+    fn put(&mut self, record: &Record<'_>, len: usize) -> Result<(Location, usize)> {
+        let waiting = self.buffer.len();
+        let is_full = self.output.as_ref().is_some_and(|output| {
+            let is_empty = output.end() == HEADER_BYTES as u64 && waiting == 0;
+            !output.takes((waiting + len) as u64, is_empty)
+        });
+        if is_full {
+            self.finish_output()?;
+        }
+        let record = renumbered(record);
+        if self.output.is_none() {
+            let segment = self.core.create_segment(self.capacity)?;
+            segment.clean_upto.store(self.clean_upto, Ordering::Relaxed);
+            self.output = Some(Appender::new(segment, HEADER_BYTES as u64, self.capacity));
+        }
+        let Some(output) = &self.output else {
+            return Err(KvsError::Closed);
+        };
+        let offset = output.end() + self.buffer.len() as u64;
+        let place = Location::new(output.segment.number, offset);
+        let place = place.ok_or(KvsError::StoreFull { what: "offset in a segment" })?;
+        let start = self.buffer.len();
+        if self.buffer.try_reserve(len).is_err() {
+            return Err(KvsError::OutOfMemory { bytes: len });
+        }
+        record::encode(&mut self.buffer, &record);
+        let bytes = self.buffer.get_mut(start..).unwrap_or_default();
+        record::stamp(bytes, output.segment.salt, offset);
+        if let Record::Set { seq, .. } | Record::Remove { seq, .. } = record {
+            output.segment.count(1, seq, seq);
+        }
+        if self.buffer.len() >= BUFFER {
+            self.flush()?;
+        }
+        Ok((place, self.done.len()))
+    }
+
+    /// Writes what is buffered to the output.
+    fn flush(&mut self) -> Result<()> {
+        let Some(output) = &mut self.output else {
+            return Ok(());
+        };
+        output.append(&self.buffer).map_err(|failed| failed.error)?;
+        let len = self.buffer.len() as u64;
+        self.core.space.output_bytes.fetch_add(len, Ordering::Relaxed);
+        self.buffer.clear();
+        (self.pace)();
+        Ok(())
+    }
+
+    /// Seals and syncs the output.
+    fn finish_output(&mut self) -> Result<()> {
+        self.flush()?;
+        let Some(output) = &mut self.output else {
+            return Ok(());
+        };
+        output.seal().map_err(|failed| failed.error)?;
+        self.core.sync_new(&output.segment)?;
+        output.segment.sealed.store(true, Ordering::Release);
+        let output = self.output.take().map(|output| output.segment);
+        self.done.extend(output);
+        Ok(())
+    }
+}
+
+/// The record as it is; with a bug, one that claims to be new.
+fn renumbered<'a>(record: &Record<'a>) -> Record<'a> {
+    match *record {
+        Record::Set { seq, expires_at_ms, key, value } if kvs_bug!("copy_without_seq") => {
+            Record::Set { seq: seq + 1000, expires_at_ms, key, value }
+        }
+        other => other,
+    }
+}
+
+impl Core {
+    /// Writes all hints that are missing, so that the next open is fast. Without them it is
+    /// slower, and that is all.
+    pub(crate) fn write_hints(&self) {
+        while self.write_hint().is_ok_and(|written| written) {}
+    }
+
+    /// Writes the hint of one sealed segment that has none. False: all have theirs.
+    pub(crate) fn write_hint(&self) -> Result<bool> {
+        let segments = self.segments.all();
+        let Some(segment) = segments.iter().find(|segment| {
+            segment.sealed.load(Ordering::Acquire)
+                && !segment.hinted.load(Ordering::Relaxed)
+                && !segment.damaged.load(Ordering::Relaxed)
+        }) else {
+            return Ok(false);
+        };
+        let path = self.shelf.path(&names::hint(segment.id));
+        let io = |action| {
+            let path = path.clone();
+            move |error| KvsError::io(action, &path, error)
+        };
+        match self.shelf.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io("remove")(error));
+            }
+            _ => {}
+        }
+        let file = self.shelf.disk.open(&path, Access::Create);
+        let file = file.map_err(io("create"))?;
+        if let Err(error) = self.write_hint_of(segment, &*file, &path) {
+            // Half a hint is none.
+            let _ = self.shelf.disk.remove(&path);
+            return Err(error);
+        }
+        segment.hinted.store(true, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Writes entries as the scan finds them, and the head, with the checksum, at the end. Nothing
+    /// is synced: a hint without a matching head is not used.
+    fn write_hint_of(&self, segment: &Segment, file: &dyn DiskFile, path: &Path) -> Result<()> {
+        let io = |error| KvsError::io("write", path, error);
+        let mut scan = Scan::new(&*segment.file, &segment.path, segment.salt, segment.end());
+        let mut hint = Builder::new();
+        while let Some(found) = scan.next()? {
+            hint.add(&found, &self.hasher);
+            if let Some((offset, entries)) = hint.take(HINT_BUFFER) {
+                write_all_at(file, &entries, offset).map_err(io)?;
+            }
+        }
+        if scan.offset() != segment.end() {
+            segment.damaged.store(true, Ordering::Relaxed);
+            let reason = scan.invalid().map_or("the seal is not at its end", |it| it.reason());
+            return Err(segment.corrupt(scan.offset(), reason));
+        }
+        if let Some((offset, entries)) = hint.take(1) {
+            write_all_at(file, &entries, offset).map_err(io)?;
+        }
+        write_all_at(file, &hint.head(self.subject(segment)), 0).map_err(io)
+    }
+}

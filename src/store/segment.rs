@@ -1,0 +1,412 @@
+//! One segment: a file of records with a header, and how its records are read.
+//!
+//! ```text
+//! segment := header | record* | [seal record] | zeros
+//! header  := magic | format version u32le | store id | segment id u64le | salt u64le | crc u32le
+//! ```
+//! Below `end` a segment never changes. What writes behind `end` is the appender.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use wincode::{SchemaRead, SchemaWrite};
+
+use super::disk::{Access, Disk, DiskFile, read_exact_at, write_all_at};
+use super::map::{Map, faults};
+use super::names::{self, SegmentId};
+use super::record::{self, ALIGN, HEAD, Invalid, Record, Salt, Unverified};
+use crate::error::{KvsError, Result};
+use crate::options::{Options, ReadPath};
+
+/// The version of the segment format.
+pub(crate) const VERSION: u32 = 1;
+const MAGIC: [u8; 8] = *b"KVS-SEG\n";
+/// The length of the header: where records begin.
+pub(crate) const HEADER_BYTES: usize = 48;
+const _: () = assert!(HEADER_BYTES.is_multiple_of(ALIGN), "records begin aligned");
+
+/// What a `pread` asks for before it knows how long the record is.
+const FIRST_READ: usize = 1024;
+
+/// The identity of a store: random, in its manifest and in the header of each of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub(crate) struct StoreId(pub(crate) [u8; 16]);
+
+/// The header of a segment. Arrays, so that its length is fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SchemaWrite, SchemaRead)]
+struct Header {
+    magic: [u8; 8],
+    version: [u8; 4],
+    store_id: StoreId,
+    id: [u8; 8],
+    salt: [u8; 8],
+    crc: [u8; 4],
+}
+
+impl Header {
+    fn new(store_id: StoreId, id: SegmentId, salt: Salt) -> Header {
+        let mut header = Header {
+            magic: MAGIC,
+            version: VERSION.to_le_bytes(),
+            store_id,
+            id: id.0.to_le_bytes(),
+            salt: salt.0.to_le_bytes(),
+            crc: [0; 4],
+        };
+        header.crc = header.checksum();
+        header
+    }
+
+    fn checksum(&self) -> [u8; 4] {
+        let bytes = self.encode();
+        let covered = bytes.get(..HEADER_BYTES - 4).unwrap_or_default();
+        crc32c::crc32c(covered).to_le_bytes()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        wincode::config::serialize(self, record::encoding()).unwrap_or_default()
+    }
+}
+
+/// How the segments of a store are made and opened.
+#[derive(Clone)]
+pub(crate) struct Shelf {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) directory: PathBuf,
+    pub(crate) store_id: StoreId,
+    pub(crate) read_path: ReadPath,
+    pub(crate) guarded: bool,
+}
+
+impl Shelf {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        store_id: StoreId,
+        options: &Options,
+    ) -> Shelf {
+        Shelf {
+            disk,
+            directory: directory.to_owned(),
+            store_id,
+            read_path: options.read_path,
+            guarded: options.sigbus_guard,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Makes the names in the directory durable.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        let synced = self.disk.sync_dir(&self.directory);
+        synced.map_err(|error| KvsError::io("sync", &self.directory, error))
+    }
+
+    /// Makes a new segment and writes its header. Nothing of it is durable yet. None: a file has
+    /// that name already, left by a process that died before it had written a header.
+    pub(crate) fn create(
+        &self,
+        id: SegmentId,
+        number: u16,
+        salt: Salt,
+        capacity: u64,
+    ) -> Result<Option<Segment>> {
+        let path = self.path(&names::segment(id));
+        let io = |action| {
+            let path = path.clone();
+            move |error| KvsError::io(action, &path, error)
+        };
+        let file = match self.disk.open(&path, Access::Create) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            opened => opened.map_err(io("create"))?,
+        };
+        let made = write_all_at(&*file, &Header::new(self.store_id, id, salt).encode(), 0)
+            .map_err(io("write"))
+            .and_then(|()| self.mapping(&*file, capacity).map_err(io("map")));
+        match made {
+            Ok(map) => {
+                let end = HEADER_BYTES as u64;
+                Ok(Some(Segment::new(id, number, path, salt, file, map, end)))
+            }
+            Err(error) => {
+                // Nothing names the file yet.
+                let _ = self.disk.remove(&path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a segment that the manifest names; its header must say that it is that one.
+    /// `readable` is where its records end, as far as is known.
+    pub(crate) fn open(
+        &self,
+        id: SegmentId,
+        number: u16,
+        salt: Salt,
+        capacity: u64,
+        access: Access,
+    ) -> Result<Segment> {
+        let path = self.path(&names::segment(id));
+        let file = match self.disk.open(&path, access) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(KvsError::SegmentMissing { path, segment: id.0 });
+            }
+            opened => opened.map_err(|error| KvsError::io("open", &path, error))?,
+        };
+        let corrupt = |reason| {
+            let path = path.clone();
+            KvsError::Corrupt { path, segment: Some(id.0), offset: 0, reason }
+        };
+        let header = read_header(&*file, &path)?.map_err(corrupt)?;
+        if header.version != VERSION.to_le_bytes() {
+            let found = u32::from_le_bytes(header.version);
+            return Err(KvsError::UnsupportedVersion { path, found, supported: VERSION });
+        }
+        if header != Header::new(self.store_id, id, salt) {
+            return Err(corrupt("the header belongs to another segment"));
+        }
+        let map = self.mapping(&*file, capacity);
+        let map = map.map_err(|error| KvsError::io("map", &path, error))?;
+        Ok(Segment::new(id, number, path, salt, file, map, HEADER_BYTES as u64))
+    }
+
+    /// Opens a segment whatever its header says, to read from it what can be read.
+    pub(crate) fn open_unchecked(&self, id: SegmentId, salt: Salt) -> Result<Segment> {
+        let path = self.path(&names::segment(id));
+        let file = match self.disk.open(&path, Access::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(KvsError::SegmentMissing { path, segment: id.0 });
+            }
+            opened => opened.map_err(|error| KvsError::io("open", &path, error))?,
+        };
+        Ok(Segment::new(id, 0, path, salt, file, None, HEADER_BYTES as u64))
+    }
+
+    /// Whether the file is a segment of this store.
+    pub(crate) fn owns(&self, id: SegmentId) -> Result<bool> {
+        let path = self.path(&names::segment(id));
+        let file = self.disk.open(&path, Access::Read);
+        let file = file.map_err(|error| KvsError::io("open", &path, error))?;
+        Ok(read_header(&*file, &path)?.is_ok_and(|header| header.store_id == self.store_id))
+    }
+
+    fn mapping(&self, file: &dyn DiskFile, capacity: u64) -> io::Result<Option<Map>> {
+        match (self.read_path, usize::try_from(capacity)) {
+            (ReadPath::Mapped, Ok(len)) => file.map(len.max(1), self.guarded),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// What the header of a segment file states about it, for tools that have no manifest.
+pub(crate) struct Stated {
+    pub(crate) id: SegmentId,
+    pub(crate) salt: Salt,
+}
+
+/// Reads the header of a segment file without knowing what it should say.
+pub(crate) fn stated(file: &dyn DiskFile, path: &Path) -> Result<Option<Stated>> {
+    let header = read_header(file, path)?.ok();
+    Ok(header.filter(|header| header.version == VERSION.to_le_bytes()).map(|header| Stated {
+        id: SegmentId(u64::from_le_bytes(header.id)),
+        salt: Salt(u64::from_le_bytes(header.salt)),
+    }))
+}
+
+fn read_header(
+    file: &dyn DiskFile,
+    path: &Path,
+) -> Result<std::result::Result<Header, &'static str>> {
+    let mut bytes = [0; HEADER_BYTES];
+    match read_exact_at(file, &mut bytes, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Ok(Err("the file is shorter than a header"));
+        }
+        read => read.map_err(|error| KvsError::io("read", path, error))?,
+    }
+    let header: std::result::Result<Header, _> =
+        wincode::config::deserialize_exact(&bytes, record::encoding());
+    Ok(match header {
+        Ok(header) if header.magic != MAGIC => Err("the file is no segment of kvs"),
+        Ok(header) if header.crc != header.checksum() => Err("the header is damaged"),
+        Ok(header) => Ok(header),
+        Err(_) => Err("the header cannot be decoded"),
+    })
+}
+
+/// An open segment.
+pub(crate) struct Segment {
+    pub(crate) id: SegmentId,
+    /// What stands for the segment in a location: reused, unlike the id.
+    pub(crate) number: u16,
+    pub(crate) path: PathBuf,
+    pub(crate) salt: Salt,
+    pub(crate) file: Arc<dyn DiskFile>,
+    map: Option<Map>,
+    /// Where the records end: bytes below are never written again.
+    end: AtomicU64,
+    /// The bytes that the file takes, preallocated ones included.
+    pub(crate) file_bytes: AtomicU64,
+    /// The bytes of the records to which the keydir points.
+    pub(crate) live_bytes: AtomicU64,
+    pub(crate) tombstone_bytes: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) min_seq: AtomicU64,
+    pub(crate) max_seq: AtomicU64,
+    pub(crate) clean_upto: AtomicU64,
+    pub(crate) sealed: AtomicBool,
+    pub(crate) hinted: AtomicBool,
+    /// A compaction found it unreadable: left alone from then on.
+    pub(crate) damaged: AtomicBool,
+}
+
+impl Segment {
+    fn new(
+        id: SegmentId,
+        number: u16,
+        path: PathBuf,
+        salt: Salt,
+        file: Arc<dyn DiskFile>,
+        map: Option<Map>,
+        end: u64,
+    ) -> Segment {
+        Segment {
+            id,
+            number,
+            path,
+            salt,
+            file,
+            map,
+            end: AtomicU64::new(end),
+            file_bytes: AtomicU64::new(end),
+            live_bytes: AtomicU64::new(0),
+            tombstone_bytes: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            min_seq: AtomicU64::new(u64::MAX),
+            max_seq: AtomicU64::new(0),
+            clean_upto: AtomicU64::new(0),
+            sealed: AtomicBool::new(false),
+            hinted: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
+        }
+    }
+
+    /// Where the records end, in bytes.
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Makes everything below `end` readable.
+    pub(crate) fn set_end(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    /// Counts what an append or a scan found.
+    pub(crate) fn count(&self, records: u64, min_seq: u64, max_seq: u64) {
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.min_seq.fetch_min(min_seq, Ordering::Relaxed);
+        self.max_seq.fetch_max(max_seq, Ordering::Relaxed);
+    }
+
+    /// The bytes that no key needs.
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        self.end().saturating_sub(self.live_bytes.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn corrupt(&self, offset: u64, reason: &'static str) -> KvsError {
+        let path = self.path.clone();
+        KvsError::Corrupt { path, segment: Some(self.id.0), offset, reason }
+    }
+
+    /// Asks the processor to fetch the record at an offset.
+    pub(crate) fn prefetch(&self, offset: u64) {
+        if let (Some(map), Ok(offset)) = (&self.map, usize::try_from(offset)) {
+            super::map::prefetch(map.address(offset));
+            super::map::prefetch(map.address(offset + 64));
+        }
+    }
+
+    /// The record at `offset`, straight from the mapping, if there is one over it.
+    #[inline]
+    pub(crate) fn mapped(
+        &self,
+        offset: u64,
+    ) -> Option<std::result::Result<Unverified<'_>, Invalid>> {
+        let map = self.map.as_ref()?;
+        let start = usize::try_from(offset).ok()?;
+        let end = usize::try_from(self.end()).ok()?;
+        if start + HEAD > end {
+            return Some(Err(Invalid::Length));
+        }
+        let head = map.get(start, start + HEAD)?;
+        let Some(len) = record::stated_len(head).filter(|len| start + len <= end) else {
+            return Some(Err(Invalid::Length));
+        };
+        Some(Unverified::new(map.get(start, start + len)?))
+    }
+
+    /// Verifies the record at `offset` and hands it to `use_record`: from the mapping, or from
+    /// the file if there is no mapping or what it shows is damaged.
+    pub(crate) fn read<R>(
+        &self,
+        offset: u64,
+        use_record: impl FnOnce(Record<'_>, usize) -> R,
+    ) -> Result<R> {
+        let before = faults();
+        if let Some(Ok(unverified)) = self.mapped(offset)
+            && let Ok(record) = unverified.verify(self.salt, offset)
+        {
+            let result = use_record(record, unverified.disk_len());
+            if faults() == before {
+                return Ok(result);
+            }
+            return Err(self.corrupt(offset, "the page went bad while it was being read"));
+        }
+        let bytes = self.pread(offset)?;
+        let (record, len) = record::read(&bytes, self.salt, offset)
+            .map_err(|invalid| self.corrupt(offset, invalid.reason()))?;
+        // The file is right and the mapping was not: ask for its pages again.
+        if let Some(map) = &self.map {
+            map.renew().map_err(|error| KvsError::io("map", &self.path, error))?;
+        }
+        Ok(use_record(record, len))
+    }
+
+    /// Reads the bytes of the record at `offset` from the file, without a mapping.
+    pub(crate) fn pread(&self, offset: u64) -> Result<Vec<u8>> {
+        let left = self.end().saturating_sub(offset);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let invalid = || self.corrupt(offset, Invalid::Length.reason());
+        if left < HEAD {
+            return Err(invalid());
+        }
+        let mut bytes = self.pread_more(Vec::new(), left.min(FIRST_READ), offset)?;
+        let len = record::stated_len(&bytes).filter(|len| *len <= left).ok_or_else(invalid)?;
+        if len > bytes.len() {
+            bytes = self.pread_more(bytes, len, offset)?;
+        }
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    /// Extends `bytes`, which were read at `offset`, to `len`.
+    fn pread_more(&self, mut bytes: Vec<u8>, len: usize, offset: u64) -> Result<Vec<u8>> {
+        let have = bytes.len();
+        if bytes.try_reserve_exact(len - have).is_err() {
+            return Err(KvsError::OutOfMemory { bytes: len });
+        }
+        bytes.resize(len, 0);
+        let rest = bytes.get_mut(have..).unwrap_or_default();
+        match read_exact_at(&*self.file, rest, offset + have as u64) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(self.corrupt(offset, "the file ends before the record does"))
+            }
+            Err(error) => Err(KvsError::io("read", &self.path, error)),
+            Ok(()) => Ok(bytes),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Power loss and kill -9 at every call of recorded workloads: what was acknowledged as durable is
+//! there, and the state is a prefix of the history. In every such state the index is the same with
+//! and without hints.
+
+use std::collections::HashSet;
+
+use super::oracle::{Contents, History};
+use super::proof::{Checked, prove};
+use super::workload::{BATCHES, COMPACTING, LAZY, SMALL, Session, Shape, open, remove_hints};
+use crate::store::sim_disk::SimDisk;
+use crate::store::sim_disk::crash::{CrashPlan, Keep};
+use crate::store::sim_disk::state::Rng;
+use crate::store::sim_disk::trace::Trace;
+
+/// Operations that are made after a crash have numbers that no lost one has.
+const NUMBERS: usize = 1_000_000;
+/// Crashes per crash point.
+const PLANS: usize = 36;
+
+/// A workload that was performed and recorded.
+pub struct Recorded {
+    /// What it is like.
+    pub shape: Shape,
+    /// The calls to the disk.
+    pub trace: Trace,
+    /// What was done and acknowledged.
+    pub history: History,
+}
+
+impl Recorded {
+    /// Performs the workload of this shape and seed.
+    pub fn new(shape: Shape, seed: u64) -> Checked<Recorded> {
+        let mut session = Session::recorded(shape, seed);
+        session.perform(&shape.script(seed))?;
+        let trace = session.disk.take_trace();
+        Ok(Recorded { shape, trace, history: session.history })
+    }
+}
+
+/// Opens a disk after a crash and checks everything that can be told of it.
+pub fn examine(
+    shape: Shape,
+    history: &History,
+    disk: SimDisk,
+    bounds: (usize, usize),
+    rng: &mut Rng,
+) -> Checked<()> {
+    let contents = |disk: &SimDisk, seed| {
+        let store = open(disk, &shape.options(), seed).map_err(|e| format!("open: {e}"))?;
+        let contents = Contents::read(&store, shape.keys)?;
+        Ok::<_, String>((store, contents))
+    };
+    let bare = disk.fork();
+    let hints = remove_hints(&bare);
+    let (store, found) = contents(&disk, rng.next())?;
+    let survived = history.check(&found, bounds)?;
+    if hints > 0 {
+        let (store, without) = contents(&bare, rng.next())?;
+        store.abandon();
+        if without != found {
+            return Err(format!("{hints} hints change what is found"));
+        }
+    }
+    match rng.below(32) {
+        0 => {
+            let history = (history.prefix(survived), NUMBERS);
+            let mut session = Session::new(disk, shape, rng.next(), history);
+            session.store = Some(store);
+            session.check_works()?;
+        }
+        1 => {
+            store.abandon();
+            let (store, again) = contents(&disk, rng.next())?;
+            store.close().map_err(|error| format!("close: {error}"))?;
+            let closed = disk.crash(&CrashPlan::new(Keep::Nothing, 0));
+            let (store, closed) = contents(&closed, rng.next())?;
+            store.abandon();
+            if again != found || closed != found {
+                return Err("opened again it contains something else".to_owned());
+            }
+        }
+        2 if survived < history.len() => {
+            let lost = history.echo(survived + 1, NUMBERS);
+            let history = (history.prefix(survived), NUMBERS + 1);
+            let mut session = Session::new(disk, shape, rng.next(), history);
+            session.store = Some(store);
+            session.check_overwrites(&lost)?;
+        }
+        _ => store.abandon(),
+    }
+    Ok(())
+}
+
+/// Covers every crash point of one workload. Answers with the number of different states.
+pub fn crash_everywhere(shape: Shape, seed: u64) -> Checked<u64> {
+    let recorded = Recorded::new(shape, seed)?;
+    let mut rng = Rng::new(seed ^ 1);
+    let mut seen = HashSet::new();
+    let mut replay = recorded.trace.replay();
+    for at in 0..=recorded.trace.len() {
+        replay.advance_to(at);
+        for plan in CrashPlan::choose(replay.pending(), PLANS, &mut rng) {
+            let bounds = recorded.history.bounds(at, plan.keep == Keep::Process);
+            let disk = SimDisk::of(replay.crash(&plan));
+            if seen.insert((disk.fingerprint(), bounds)) {
+                let examined = examine(shape, &recorded.history, disk, bounds, &mut rng);
+                examined.map_err(|wrong| {
+                    format!("after call {at}, {plan:?}: {wrong}; pending:{}", replay.describe())
+                })?;
+            }
+        }
+        // Within a write nothing is acknowledged that was not when it began.
+        if let Some(state) = replay.kill_within(|len| rng.below(len)) {
+            let disk = SimDisk::of(state);
+            let least = recorded.history.bounds(at - 1, true).0;
+            let bounds = (least, recorded.history.bounds(at, true).1);
+            if seen.insert((disk.fingerprint(), bounds)) {
+                let examined = examine(shape, &recorded.history, disk, bounds, &mut rng);
+                examined.map_err(|wrong| format!("killed within call {at}: {wrong}"))?;
+            }
+        }
+    }
+    Ok(seen.len() as u64)
+}
+
+#[test]
+fn crashes_of_sets_and_removes_lose_nothing() {
+    prove("P2 sets and removes", 75_000, |seed| crash_everywhere(SMALL, seed));
+}
+
+#[test]
+fn crashes_with_compaction_lose_nothing() {
+    prove("P2 compaction", 75_000, |seed| crash_everywhere(COMPACTING, seed));
+}
+
+#[test]
+fn crashes_of_batches_lose_nothing() {
+    prove("P2 batches", 75_000, |seed| crash_everywhere(BATCHES, seed));
+}
+
+#[test]
+fn crashes_with_many_unsynced_writes_lose_nothing() {
+    prove("P2 unsynced writes", 75_000, |seed| crash_everywhere(LAZY, seed));
+}

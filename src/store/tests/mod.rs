@@ -1,0 +1,22 @@
+//! Tests of the whole engine on the simulated disk, with the machinery that they share.
+
+mod oracle;
+mod proof;
+mod scene;
+mod workload;
+
+mod bincode;
+mod bit_rot;
+mod bugs;
+mod crash;
+mod exhaustive;
+mod faults;
+mod loomed;
+mod model;
+mod named;
+mod nested;
+mod pins;
+mod sequences;
+mod shuttled;
+mod sim;
+mod torn_batch;

@@ -1,0 +1,383 @@
+//! Workloads: a script that follows from a seed, and a session that performs it on a store while
+//! it keeps the history for the oracle.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::oracle::{Change, Contents, History, key, value};
+use super::proof::Checked;
+use crate::batch::Batch;
+use crate::error::{KvsError, Result};
+use crate::options::{Durability, Options, ReadPath, WriteOptions};
+use crate::store::disk::Disk;
+use crate::store::sim_disk::SimDisk;
+use crate::store::sim_disk::crash::{CrashPlan, Keep};
+use crate::store::sim_disk::state::Rng;
+use crate::store::{Environment, Store};
+
+/// The directory of the store on the simulated disk.
+pub const DIRECTORY: &str = "/data";
+
+/// What a workload is like. Each `_in` is a chance of one in so many.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// The number of actions.
+    pub actions: usize,
+    /// The number of different keys.
+    pub keys: usize,
+    /// The longest value in bytes.
+    pub value_bytes: usize,
+    /// The size of a segment in bytes.
+    pub segment_bytes: u64,
+    /// The size of the ballast in bytes.
+    pub ballast_bytes: u64,
+    /// Chance that an action is upkeep (sync, rotation, compaction, reopening), not a write.
+    pub upkeep_in: usize,
+    /// Chance that a write is a remove.
+    pub remove_in: usize,
+    /// Chance that a write is a batch.
+    pub batch_in: usize,
+    /// Chance that a write is to be acknowledged as durable.
+    pub always_in: usize,
+}
+
+/// Sets and removes of few keys, for states that differ in little.
+pub const SMALL: Shape = Shape {
+    actions: 60,
+    keys: 8,
+    value_bytes: 400,
+    segment_bytes: 4096,
+    ballast_bytes: 0,
+    upkeep_in: 6,
+    remove_in: 4,
+    batch_in: 12,
+    always_in: 3,
+};
+
+/// Values that fill a segment quickly, and a lot of compaction.
+pub const COMPACTING: Shape = Shape { keys: 12, value_bytes: 1500, upkeep_in: 3, ..SMALL };
+
+/// Mostly batches.
+pub const BATCHES: Shape = Shape { keys: 24, value_bytes: 300, batch_in: 2, ..SMALL };
+
+/// Many writes between two syncs, and larger segments.
+pub const LAZY: Shape = Shape {
+    actions: 90,
+    value_bytes: 900,
+    segment_bytes: 16384,
+    upkeep_in: 10,
+    always_in: 12,
+    ..SMALL
+};
+
+/// One step of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// A write whose keys and values follow from the seed.
+    Write { seed: u64, operations: usize, durability: Durability },
+    /// What the thread that syncs does.
+    SyncStep,
+    /// A sync that a caller asks for.
+    Sync,
+    /// The active segment is sealed.
+    Rotate,
+    /// What the thread that compacts does.
+    CompactStep,
+    /// Compaction of a random choice of sealed segments.
+    CompactSome(u64),
+    /// Compaction of everything.
+    Compact,
+    /// The store is closed and opened again.
+    Reopen,
+    /// The process dies and the store is opened again.
+    Restart,
+}
+
+impl Shape {
+    /// The script of this shape and seed.
+    pub fn script(&self, seed: u64) -> Vec<Action> {
+        let mut rng = Rng::new(seed);
+        (0..self.actions).map(|_| self.action(&mut rng)).collect()
+    }
+
+    fn action(&self, rng: &mut Rng) -> Action {
+        if !rng.one_in(self.upkeep_in) {
+            let operations = if rng.one_in(self.batch_in) { 2 + rng.below(12) } else { 1 };
+            let durable = rng.one_in(self.always_in);
+            let durability = if durable { Durability::Always } else { Durability::Os };
+            return Action::Write { seed: rng.next(), operations, durability };
+        }
+        match rng.below(16) {
+            0..=2 => Action::SyncStep,
+            3 => Action::Sync,
+            4..=6 => Action::Rotate,
+            7..=9 => Action::CompactStep,
+            10..=12 => Action::CompactSome(rng.next()),
+            13 => Action::Compact,
+            14 => Action::Reopen,
+            _ => Action::Restart,
+        }
+    }
+
+    fn changes(&self, seed: u64, operations: usize, number: usize) -> Vec<Change> {
+        let mut rng = Rng::new(seed);
+        let mut change = || {
+            let key = key(rng.below(self.keys));
+            let len = if rng.one_in(16) { 0 } else { rng.below(self.value_bytes) };
+            let value = value(&key, number, len);
+            (key, if rng.one_in(self.remove_in) { None } else { Some(value) })
+        };
+        (0..operations).map(|_| change()).collect()
+    }
+
+    /// The options of a store for this workload.
+    pub fn options(&self) -> Options {
+        Options::new()
+            .segment_bytes(self.segment_bytes)
+            .ballast_bytes(self.ballast_bytes)
+            .read_path(ReadPath::Pread)
+            .durability(Durability::Os)
+    }
+}
+
+/// Opens the store on a disk, without threads.
+pub fn open(disk: &SimDisk, options: &Options, seed: u64) -> Result<Store> {
+    let environment = Environment { disk: Arc::new(disk.clone()), seed, background: false };
+    Store::open_in(Path::new(DIRECTORY), options, environment)
+}
+
+/// Takes the hints of a disk away. Answers with how many there were.
+pub fn remove_hints(disk: &SimDisk) -> usize {
+    let files = disk.files();
+    let hints = files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "hint"));
+    hints.map(|(path, _)| disk.remove(path).unwrap()).count()
+}
+
+/// A store that is worked on, and what the oracle must know of it.
+pub struct Session {
+    /// The disk, which may be recording.
+    pub disk: SimDisk,
+    /// The store; `None` if it could not be opened.
+    pub store: Option<Store>,
+    /// What was done.
+    pub history: History,
+    /// What the workload is like.
+    pub shape: Shape,
+    number: usize,
+    opened: u64,
+    poisoned: bool,
+}
+
+impl Session {
+    /// A session on an empty disk, recorded from before the store is made.
+    pub fn recorded(shape: Shape, seed: u64) -> Session {
+        let disk = SimDisk::new();
+        disk.record();
+        Session::new(disk, shape, seed, (History::new(), 0))
+    }
+
+    /// A session on this disk, whose store has this history. Operations that were lost are not in
+    /// it, but `numbers` were given.
+    pub fn new(
+        disk: SimDisk,
+        shape: Shape,
+        seed: u64,
+        (history, numbers): (History, usize),
+    ) -> Session {
+        Session {
+            disk,
+            store: None,
+            history,
+            shape,
+            number: numbers,
+            opened: seed,
+            poisoned: false,
+        }
+    }
+
+    /// Opens the store, if it is not open.
+    pub fn open(&mut self) -> Result<&Store> {
+        if self.store.is_none() {
+            self.opened += 1;
+            self.store = Some(open(&self.disk, &self.shape.options(), self.opened)?);
+            self.poisoned = false;
+            self.resolve();
+        }
+        self.store.as_ref().ok_or(KvsError::Closed)
+    }
+
+    /// Whether the open store has said that it is poisoned.
+    pub fn poisoned(&self) -> bool {
+        self.poisoned && self.store.is_some()
+    }
+
+    /// Removes keys that are there.
+    pub fn remove_some(&mut self, count: usize) -> Result<()> {
+        let store = self.open()?.clone();
+        let there = self.history.contents(self.history.settled());
+        let keys = (0..self.shape.keys).map(key).filter(|key| there.has(key)).take(count);
+        for key in keys.collect::<Vec<_>>() {
+            self.number += 1;
+            self.write(&store, &[(key, None)], Durability::Os)?;
+        }
+        Ok(())
+    }
+
+    /// What opening the store found decides which of the last, failed operations were made.
+    fn resolve(&mut self) {
+        if self.history.uncertain() {
+            let bounds = (self.history.settled(), self.history.len());
+            let survived = self.contents().and_then(|found| self.history.check(&found, bounds));
+            let survived = survived.unwrap_or_else(|wrong| panic!("opened again: {wrong}"));
+            self.history.resolve(survived, self.disk.position());
+        }
+    }
+
+    /// The contents of the open store.
+    pub fn contents(&self) -> Checked<Contents> {
+        let store = self.store.as_ref().ok_or("the store is not open")?;
+        Contents::read(store, self.shape.keys)
+    }
+
+    /// Performs all of a script; every error is one too many.
+    pub fn perform(&mut self, script: &[Action]) -> Checked<()> {
+        for (index, action) in script.iter().enumerate() {
+            self.act(*action).map_err(|error| format!("action {index}, {action:?}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Performs one action.
+    pub fn act(&mut self, action: Action) -> Result<()> {
+        let outcome = self.try_act(action);
+        self.poisoned |= matches!(outcome, Err(KvsError::Poisoned { .. }));
+        outcome
+    }
+
+    fn try_act(&mut self, action: Action) -> Result<()> {
+        let store = self.open()?.clone();
+        match action {
+            Action::Write { seed, operations, durability } => {
+                self.number += 1;
+                let changes = self.shape.changes(seed, operations, self.number);
+                return self.write(&store, &changes, durability);
+            }
+            Action::SyncStep => {
+                store.sync_step()?;
+                self.history.durable(self.disk.position());
+            }
+            Action::Sync => {
+                store.sync()?;
+                self.history.durable(self.disk.position());
+            }
+            Action::Rotate => store.rotate()?,
+            Action::CompactStep => drop(store.compact_step()?),
+            Action::CompactSome(seed) => {
+                let (mut rng, mut ids) = (Rng::new(seed), store.segment_ids());
+                ids.pop();
+                ids.retain(|_| rng.one_in(2));
+                if !ids.is_empty() {
+                    store.compact_segments(&ids)?;
+                }
+            }
+            Action::Compact => store.compact()?,
+            Action::Reopen => {
+                self.store = None;
+                store.close()?;
+                self.history.durable(self.disk.position());
+                self.open()?;
+            }
+            Action::Restart => {
+                self.store = None;
+                store.abandon();
+                self.open()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, store: &Store, changes: &[Change], durability: Durability) -> Result<()> {
+        let existed = changes.first().map(|(key, _)| self.history.latest().has(key));
+        let certain = !self.history.uncertain();
+        self.history.begin(changes, self.disk.position());
+        let options = WriteOptions::new().durability(durability);
+        let written = match changes {
+            [(key, Some(value))] => store.set_opt(key, value, options),
+            [(key, None)] => store.remove_opt(key, options),
+            _ => {
+                let mut batch = Batch::new();
+                for (key, value) in changes {
+                    match value {
+                        Some(value) => batch.set(key, value),
+                        None => batch.remove(key),
+                    };
+                }
+                store.write_opt(&batch, options)
+            }
+        };
+        match written {
+            Ok(written) => {
+                if changes.len() == 1 && certain {
+                    assert_eq!(Some(written.existed), existed, "`existed` of {changes:?}");
+                }
+                self.history.acknowledge(self.disk.position());
+                if durability == Durability::Always {
+                    self.history.durable(self.disk.position());
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // The first error of a poisoned store may be that of a write whose sync failed;
+                // after it every write is refused.
+                let poisoned = matches!(error, KvsError::Poisoned { .. });
+                match (poisoned, self.poisoned) {
+                    (true, true) => self.history.refuse(),
+                    (true, false) => self.history.may_have_failed(),
+                    (false, _) => self.history.fail(self.disk.position()),
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes something that takes exactly the place of a lost operation, so that what lay behind
+    /// that one would be found again, and lets the process die.
+    pub fn check_overwrites(&mut self, lost: &[Change]) -> Checked<()> {
+        let store = self.open().map_err(|error| format!("open: {error}"))?.clone();
+        let written = self.write(&store, lost, Durability::Os);
+        written.map_err(|error| format!("in the place of a lost operation: {error}"))?;
+        self.store = None;
+        store.abandon();
+        self.open().map_err(|error| format!("open: {error}"))?;
+        let all = self.history.len();
+        let checked = self.history.check(&self.contents()?, (all, all));
+        checked.map_err(|wrong| format!("in the place of a lost operation: {wrong}"))?;
+        Ok(())
+    }
+
+    /// Checks that the store works: writes that are acknowledged as durable are still there after
+    /// a power loss, nothing else changed, and upkeep goes on.
+    pub fn check_works(&mut self) -> Checked<()> {
+        let wrong = |error: KvsError| format!("going on: {error}");
+        for seed in 0..4 {
+            let durability = Durability::Always;
+            let operations = 1 + usize::from(seed == 2) * 5;
+            self.act(Action::Write { seed, operations, durability }).map_err(wrong)?;
+        }
+        for action in [Action::Rotate, Action::Compact] {
+            self.act(action).map_err(wrong)?;
+        }
+        let write = Action::Write { seed: 9, operations: 1, durability: Durability::Always };
+        self.act(write).map_err(wrong)?;
+        let all = self.history.len();
+        self.history.check(&self.contents()?, (all, all)).map_err(|w| format!("going on: {w}"))?;
+        let disk = self.disk.crash(&CrashPlan::new(Keep::Nothing, 1));
+        let store = open(&disk, &self.shape.options(), self.opened + 77).map_err(wrong)?;
+        let found = Contents::read(&store, self.shape.keys)?;
+        store.abandon();
+        self.history
+            .check(&found, (all, all))
+            .map_err(|w| format!("going on, then a crash: {w}"))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,16 @@
+//! The `kvs` command line, run as a user runs it: real processes on temporary directories.
+#![cfg(feature = "cli")]
+
+#[cfg(test)]
+mod place;
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod export;
+#[cfg(test)]
+mod import;

@@ -1,0 +1,124 @@
+//! Formats stay readable: a data directory of each version of the format opens and holds what was
+//! written to it.
+//!
+//! `formats/v1` was made by this file, with `KVS_MAKE_FORMAT=<new directory>`: several segments,
+//! hints, a batch, removes, and an end that was never closed.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kvs::{Batch, Durability, Options, Store};
+use tempfile::tempdir;
+
+const BYTES_MAX: u64 = 100 << 10;
+
+fn directory_of(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/formats/v{version}"))
+}
+
+fn copy(from: &Path, to: &Path) -> u64 {
+    fs::create_dir_all(to).unwrap();
+    let entries = fs::read_dir(from).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| fs::copy(entry.path(), to.join(entry.file_name())).unwrap()).sum()
+}
+
+fn options() -> Options {
+    Options::new().segment_bytes(4096).ballast_bytes(0).compaction(false).durability(Durability::Os)
+}
+
+fn key(number: usize) -> Vec<u8> {
+    format!("key {number}").into_bytes()
+}
+
+fn value(number: usize, round: usize) -> Vec<u8> {
+    format!("value {number} of round {round}, ").repeat(number % 20).into_bytes()
+}
+
+/// The first part of the contents, after which the store was closed.
+fn first_part(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut contents = BTreeMap::new();
+    for round in 0..2 {
+        for number in 0..40 {
+            store.set(key(number), value(number, round)).unwrap();
+            contents.insert(key(number), value(number, round));
+        }
+    }
+    for number in (0..40).step_by(5) {
+        store.remove(key(number)).unwrap();
+        contents.remove(&key(number));
+    }
+    contents
+}
+
+/// The second part, after which it was not.
+fn second_part(store: &Store, contents: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
+    let mut batch = Batch::new();
+    for number in 30..50 {
+        batch.set(key(number), value(number, 2));
+        contents.insert(key(number), value(number, 2));
+    }
+    batch.remove(key(31));
+    contents.remove(&key(31));
+    store.write(&batch).unwrap();
+    for (key, value) in [(&b""[..], &b"of the empty key"[..]), (b"\0\xff", b""), (b"last", b"end")]
+    {
+        store.set(key, value).unwrap();
+        contents.insert(key.to_vec(), value.to_vec());
+    }
+    store.remove(key(1)).unwrap();
+    contents.remove(&key(1));
+}
+
+/// Writes both parts to a directory and gives the contents.
+fn make(dir: &Path, end: impl FnOnce()) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let store = options().open(dir).unwrap();
+    let mut contents = first_part(&store);
+    store.close().unwrap();
+    let store = options().open(dir).unwrap();
+    second_part(&store, &mut contents);
+    end();
+    contents
+}
+
+fn check(store: &Store, expected: &BTreeMap<Vec<u8>, Vec<u8>>) {
+    let found: BTreeMap<_, _> = store
+        .iter()
+        .map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap())
+        .collect();
+    assert_eq!(&found, expected);
+    assert_eq!(store.len(), expected.len() as u64);
+    for (key, value) in expected {
+        assert_eq!(&store.get(key).unwrap().unwrap()[..], &value[..]);
+    }
+}
+
+#[test]
+fn version_1_is_read() {
+    let made = tempdir().unwrap();
+    let expected = make(made.path(), || {
+        if let Some(to) = std::env::var_os("KVS_MAKE_FORMAT") {
+            copy(made.path(), Path::new(&to));
+        }
+    });
+    let dir = tempdir().unwrap();
+    let bytes = copy(&directory_of(1), dir.path());
+    assert!(bytes <= BYTES_MAX, "{bytes} bytes are many for a repository");
+    let names: Vec<String> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for (end, least) in [(".seg", 4), (".hint", 3)] {
+        let count = names.iter().filter(|name| name.ends_with(end)).count();
+        assert!(count >= least, "{count} files with the end {end}");
+    }
+    let store = options().open(dir.path()).unwrap();
+    assert!(store.stats().recovered_bytes > 0, "the end was not closed");
+    check(&store, &expected);
+    store.compact().unwrap();
+    check(&store, &expected);
+    store.close().unwrap();
+    check(&Store::open(dir.path()).unwrap(), &expected);
+}

@@ -1,0 +1,277 @@
+//! One owner: a directory has one process that writes to it, and gives its descriptors back.
+//!
+//! What must be seen from another process runs in this test binary, started again with the name
+//! of a part in `KVS_OWNERS_PART` and the directory in `KVS_OWNERS_DIR`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use kvs::{Durability, KvsError, Options, Store};
+use tempfile::tempdir;
+
+const PART: &str = "KVS_OWNERS_PART";
+const DIR: &str = "KVS_OWNERS_DIR";
+const QUICK_RACES: usize = 8;
+const QUICK_CYCLES: usize = 200;
+const LONG_CYCLES: usize = 1000;
+
+/// A part of a test in a process of its own, which does as it is told line by line.
+struct Part {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Part {
+    fn start(part: &str, dir: &Path) -> Part {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "a_part_of_a_test", "--nocapture", "--test-threads=1"])
+            .env(PART, part)
+            .env(DIR, dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = child.stdin.take().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        Part { child, orders, answers }
+    }
+
+    fn order(&mut self) {
+        self.orders.write_all(b"go\n").unwrap();
+    }
+
+    /// The next line that is an answer and not of the test harness.
+    fn answer(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.answers.read_line(&mut line).unwrap() > 0, "the part has died");
+            if let Some((_, answer)) = line.trim_end().split_once("answer: ") {
+                return answer.to_owned();
+            }
+        }
+    }
+
+    fn end(mut self) {
+        // It may have ended by itself.
+        let _ = self.orders.write_all(b"go\n");
+        drop(self.orders);
+        let mut rest = String::new();
+        self.answers.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{rest}");
+    }
+}
+
+fn answer(text: &str) {
+    println!("answer: {text}");
+}
+
+/// Waits for the other side.
+fn wait_for_order() {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+}
+
+/// Not a test of its own: what the others start.
+#[test]
+fn a_part_of_a_test() {
+    let Ok(part) = env::var(PART) else {
+        return;
+    };
+    let dir = env::var_os(DIR).unwrap();
+    let dir = Path::new(&dir);
+    match part.as_str() {
+        "race" => race(dir),
+        "fork" => fork(dir),
+        "few descriptors" => few_descriptors(dir),
+        "descriptors" => descriptors(dir),
+        other => panic!("there is no part {other}"),
+    }
+}
+
+fn race(dir: &Path) {
+    answer("ready");
+    wait_for_order();
+    match Store::open(dir) {
+        Ok(store) => {
+            store.set("winner", std::process::id().to_string()).unwrap();
+            answer("won");
+            wait_for_order();
+        }
+        Err(error @ KvsError::Locked { pid, .. }) => {
+            let pid = pid.unwrap();
+            assert!(error.to_string().contains(&pid.to_string()), "{error}");
+            answer(&format!("lost to {pid}"));
+            wait_for_order();
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// What a forked child finds comes back in its exit code: anything else than a panic or an exit
+/// would run the tests of its parent.
+fn fork(dir: &Path) {
+    let store = Store::open(dir).unwrap();
+    store.set("key", "value").unwrap();
+    // SAFETY: the child calls the store, which may not wait for locks of threads that it has not
+    // got: that is what is tested. Then it ends at once.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let refused = |result: kvs::Result<_>| matches!(result, Err(KvsError::Forked));
+        let right = refused(store.set("key", "child").map(|_| ()))
+            && refused(store.remove("key").map(|_| ()))
+            && refused(store.sync())
+            && refused(store.close());
+        // SAFETY: ends the process, without any destructor.
+        unsafe { libc::_exit(if right { 0 } else { 1 }) };
+    }
+    assert!(child > 0);
+    let mut status = 0;
+    // SAFETY: a child of this process, and a place for its status.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0, "the child could write, or hung");
+    answer("forked");
+    wait_for_order();
+    store.set("key", "parent").unwrap();
+    assert_eq!(store.get("key").unwrap().as_deref(), Some(&b"parent"[..]));
+    store.close().unwrap();
+}
+
+fn set_limit(descriptors: u64) {
+    let limit = libc::rlimit { rlim_cur: descriptors, rlim_max: descriptors };
+    // SAFETY: a pointer to a limit that lives.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+}
+
+fn few_descriptors(dir: &Path) {
+    set_limit(64);
+    for round in 0..5 {
+        let store = Store::open(dir).unwrap();
+        for key in 0..50 {
+            store.set(format!("{key}"), format!("{round}")).unwrap();
+        }
+        store.compact().unwrap();
+        assert_eq!(store.len(), 50);
+        store.close().unwrap();
+    }
+}
+
+fn descriptors(dir: &Path) {
+    let long = env::var_os("KVS_PROOF_SECONDS").is_some();
+    let cycles = if long { LONG_CYCLES } else { QUICK_CYCLES };
+    let options = Options::new().segment_bytes(4096).durability(Durability::Os).ballast_bytes(0);
+    let count = || fs::read_dir("/proc/self/fd").unwrap().count();
+    cycle(&options, dir, 0);
+    let before = count();
+    for number in 1..=cycles {
+        cycle(&options, dir, number);
+    }
+    assert_eq!(count(), before, "after {cycles} cycles");
+    answer(&format!("{cycles} cycles"));
+}
+
+/// Opens and closes; sometimes what is opened has a torn tail, sometimes it is compacted.
+fn cycle(options: &Options, dir: &Path, number: usize) {
+    let store = options.open(dir).unwrap();
+    for key in 0..4 {
+        store.set(format!("{key}"), vec![b'v'; 300 + number % 7]).unwrap();
+    }
+    if number.is_multiple_of(10) {
+        store.compact().unwrap();
+    }
+    store.close().unwrap();
+    if number.is_multiple_of(3) {
+        let segments = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let newest = segments.filter(|path| path.extension().is_some_and(|end| end == "seg")).max();
+        let mut file = fs::OpenOptions::new().append(true).open(newest.unwrap()).unwrap();
+        file.write_all(&[0xff; 24]).unwrap();
+    }
+}
+
+#[test]
+fn of_two_processes_one_gets_the_directory() {
+    for _ in 0..QUICK_RACES {
+        let dir = tempdir().unwrap();
+        let mut parts = [(); 2].map(|()| Part::start("race", dir.path()));
+        for part in &mut parts {
+            assert_eq!(part.answer(), "ready");
+        }
+        parts.iter_mut().for_each(Part::order);
+        let outcomes = parts.each_mut().map(Part::answer);
+        let pids = parts.each_ref().map(|part| part.child.id());
+        let winner = usize::from(outcomes[1] == "won");
+        assert_eq!(outcomes[winner], "won");
+        assert_eq!(outcomes[1 - winner], format!("lost to {}", pids[winner]));
+        parts.into_iter().for_each(Part::end);
+        let store = Store::open(dir.path()).unwrap();
+        let won = store.get("winner").unwrap().unwrap();
+        assert_eq!(won[..], *pids[winner].to_string().as_bytes());
+    }
+}
+
+#[test]
+fn the_lock_of_a_killed_process_is_free() {
+    let dir = tempdir().unwrap();
+    for _ in 0..QUICK_RACES {
+        let mut part = Part::start("race", dir.path());
+        assert_eq!(part.answer(), "ready");
+        part.order();
+        assert_eq!(part.answer(), "won");
+        let pid = part.child.id();
+        assert!(matches!(Store::open(dir.path()),
+            Err(KvsError::Locked { pid: Some(owner), .. }) if owner == pid));
+        part.child.kill().unwrap();
+        // At once: its memory may still be given back.
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.get("winner").unwrap().unwrap()[..], *pid.to_string().as_bytes());
+        store.close().unwrap();
+        part.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_forked_child_cannot_write_and_leaves_the_lock_alone() {
+    let dir = tempdir().unwrap();
+    let mut part = Part::start("fork", dir.path());
+    assert_eq!(part.answer(), "forked");
+    let pid = part.child.id();
+    assert!(matches!(Store::open(dir.path()),
+        Err(KvsError::Locked { pid: Some(owner), .. }) if owner == pid));
+    part.end();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.get("key").unwrap().as_deref(), Some(&b"parent"[..]));
+}
+
+#[test]
+fn two_opens_of_one_process_share_the_store() {
+    let dir = tempdir().unwrap();
+    let (one, two) = (Store::open(dir.path()).unwrap(), Store::open(dir.path()).unwrap());
+    one.set("key", "value").unwrap();
+    assert_eq!(two.get("key").unwrap().as_deref(), Some(&b"value"[..]));
+    let other = Options::new().segment_bytes(8192).open(dir.path());
+    assert!(matches!(other, Err(KvsError::OptionsDiffer { option: "segment_bytes", .. })));
+    drop(one);
+    two.set("key", "other").unwrap();
+    drop(two);
+    let again = Options::new().segment_bytes(8192).open(dir.path()).unwrap();
+    assert_eq!(again.get("key").unwrap().as_deref(), Some(&b"other"[..]));
+}
+
+#[test]
+fn no_descriptor_is_left_behind() {
+    let dir = tempdir().unwrap();
+    let mut part = Part::start("descriptors", dir.path());
+    assert!(part.answer().ends_with("cycles"));
+    part.end();
+}
+
+#[test]
+fn sixty_four_descriptors_are_enough() {
+    let dir = tempdir().unwrap();
+    Part::start("few descriptors", dir.path()).end();
+}
