@@ -1,7 +1,7 @@
 //! `Batch`: sets and removes that are written together, all or nothing.
 
 use crate::error::{KvsError, Result};
-use crate::options::{BATCH_BYTES_MAX, check_key, check_value};
+use crate::options::{BATCH_BYTES_MAX, OPERATION_BYTES, check_key, check_value};
 
 /// An ordered list of sets and removes: the unit of writing.
 ///
@@ -189,8 +189,9 @@ impl Batch {
 
     /// Answers with an error if a key, a value or the whole is over its limit.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.len() > 1 && self.byte_len() > BATCH_BYTES_MAX {
-            return Err(KvsError::BatchTooLarge { bytes: self.byte_len(), limit: BATCH_BYTES_MAX });
+        let bytes = self.byte_len().saturating_add(self.len().saturating_mul(OPERATION_BYTES));
+        if self.len() > 1 && bytes > BATCH_BYTES_MAX {
+            return Err(KvsError::BatchTooLarge { bytes, limit: BATCH_BYTES_MAX });
         }
         self.iter().try_for_each(|operation| operation.check())
     }

@@ -149,7 +149,8 @@ pub enum KvsError {
         what: &'static str,
     },
     /// An earlier write to the disk failed in a way that leaves its effect unknown, so nothing
-    /// more is acknowledged. Reads go on; opening the store again heals it.
+    /// more is acknowledged. Reads go on. Opening the directory again heals it: that closes the
+    /// handles that there are.
     #[error("the store takes no more writes until it is opened again: {cause}")]
     Poisoned {
         /// The first failure.

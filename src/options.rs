@@ -12,8 +12,11 @@ use crate::store::Store;
 pub const KEY_BYTES_MAX: usize = 1 << 20;
 /// The longest value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 512 << 20;
-/// The most bytes of keys and values that a batch of more than one operation may hold.
+/// The most bytes that a batch of more than one operation may take: its keys and values, and 56
+/// bytes for each operation.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
+/// What an operation takes at most beside its key and value.
+pub(crate) const OPERATION_BYTES: usize = 56;
 /// The smallest and the largest segment that can be asked for, in bytes.
 pub const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (4 << 10)..=(128 << 20);
 
@@ -281,8 +284,8 @@ impl Options {
     }
 
     /// A function that is told of each error of the background work. It is called from a thread
-    /// of the store and must not block. The last such error also stands in
-    /// [`Stats`](crate::Stats).
+    /// of the store, and must neither block nor write to the store nor close it. The last such
+    /// error also stands in [`Stats`](crate::Stats).
     ///
     /// ```
     /// let options = kvs::Options::new().on_background_error(|error| eprintln!("{error}"));

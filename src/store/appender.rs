@@ -49,9 +49,8 @@ impl Appender {
         is_empty || self.end + len + SEAL_BYTES_MAX as u64 <= self.capacity
     }
 
-    /// Makes sure that `len` more bytes, and a seal behind them, have their blocks.
-    pub(crate) fn reserve(&mut self, len: u64) -> Result<()> {
-        let needed = self.end + len + SEAL_BYTES_MAX as u64;
+    /// Makes sure that everything below `needed` has its blocks.
+    fn reserve(&mut self, needed: u64) -> Result<()> {
         if needed <= self.allocated {
             return Ok(());
         }
@@ -68,10 +67,16 @@ impl Appender {
         Ok(())
     }
 
-    /// Appends stamped records; readable when this returns, durable after a sync.
+    /// Appends stamped records; readable when this returns, durable after a sync. A seal will have
+    /// room behind them.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> std::result::Result<(), AppendError> {
+        self.write(bytes, SEAL_BYTES_MAX)
+    }
+
+    /// Appends, with blocks for `more` bytes behind.
+    fn write(&mut self, bytes: &[u8], more: usize) -> std::result::Result<(), AppendError> {
         let intact = |error| AppendError { error, broken: false };
-        self.reserve(bytes.len() as u64).map_err(intact)?;
+        self.reserve(self.end + (bytes.len() + more) as u64).map_err(intact)?;
         match write_all_at(&*self.segment.file, bytes, self.end) {
             Ok(()) => {
                 self.end += bytes.len() as u64;
@@ -103,7 +108,7 @@ impl Appender {
         let mut bytes = Vec::with_capacity(SEAL_BYTES_MAX);
         record::encode(&mut bytes, &seal);
         record::stamp(&mut bytes, segment.salt, self.end);
-        self.append(&bytes)?;
+        self.write(&bytes, 0)?;
         let cut = segment.file.set_len(self.end);
         self.allocated = self.end;
         segment.file_bytes.store(self.end, Ordering::Relaxed);

@@ -2,29 +2,51 @@
 //!
 //! A full disk must not keep anyone from making room: removes and compaction need some bytes
 //! before they free any. The ballast is theirs alone, and comes back when there is space again.
+//! When it is used up, the hints go the same way: without them an open takes longer, no more.
 
 use std::io;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
-use super::disk::Access;
-use super::names;
+use super::disk::{Access, Disk};
+use super::names::{self, Name};
 use crate::error::{KvsError, Result};
 
+/// Removes the ballast; if there is none, the hints. False: there were none either.
+pub(crate) fn make_room(disk: &dyn Disk, directory: &Path) -> bool {
+    if disk.remove(&directory.join(names::BALLAST)).is_ok() {
+        return true;
+    }
+    let found = disk.list(directory).unwrap_or_default();
+    let hints = found.iter().filter(|name| matches!(names::parse(name), Name::Hint(_)));
+    hints.filter(|name| disk.remove(&directory.join(name)).is_ok()).count() > 0
+}
+
 impl Core {
-    /// Gives the ballast up. False: there was none.
+    /// Whether the disk was too full for the ballast when last looked at.
+    pub(crate) fn is_ballast_missing(&self) -> bool {
+        self.options.ballast_bytes > 0 && !self.has_ballast.load(Ordering::Acquire)
+    }
+
+    /// Gives the ballast up, or the hints. False: there is nothing left to give up.
     pub(crate) fn release_ballast(&self) -> bool {
-        let path = self.shelf.path(names::BALLAST);
-        let released = self.shelf.disk.remove(&path).is_ok();
-        self.has_ballast.fetch_and(!released, Ordering::AcqRel);
+        let had_ballast = self.has_ballast.swap(false, Ordering::AcqRel);
+        let released = make_room(&*self.shelf.disk, &self.shelf.directory);
+        if released && !had_ballast {
+            let segments = self.segments.all();
+            segments.iter().for_each(|it| it.hinted.store(false, Ordering::Relaxed));
+        }
         released
     }
 
-    /// Runs work that makes room; if the disk is too full for it, again without the ballast.
+    /// Runs work that makes room; while the disk is too full for it, again without the ballast.
     pub(crate) fn with_ballast(&self, mut work: impl FnMut() -> Result<()>) -> Result<()> {
-        match work() {
-            Err(KvsError::DiskFull { .. }) if self.release_ballast() => work(),
-            result => result,
+        loop {
+            match work() {
+                Err(KvsError::DiskFull { .. }) if self.release_ballast() => {}
+                result => return result,
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
+use super::manifest::Manifest;
 use super::segment::Segment;
 use super::sync::lock;
 use crate::error::Result;
@@ -12,12 +13,12 @@ use crate::error::Result;
 impl Core {
     /// Removes all keys. Durable when this returns.
     pub(crate) fn clear(&self) -> Result<()> {
-        self.check_writable()?;
         let _compaction = lock(&self.compaction);
+        self.check_writable()?;
         // Nothing is committed while this is held.
         let mut log = lock(&self.log);
         if !log.is_empty() {
-            self.rotate(&mut log)?;
+            self.with_ballast(|| self.rotate(&mut log))?;
         }
         let next = lock(&self.next);
         let is_kept = |segment: &Segment| {
@@ -27,12 +28,13 @@ impl Core {
         let gone: Vec<Arc<Segment>> =
             self.segments.all().into_iter().filter(|segment| !is_kept(segment)).collect();
         let published = self.published_seq.load(Ordering::Acquire);
-        self.change_manifest(|manifest| {
+        let forget = |manifest: &mut Manifest| {
             manifest.segments.retain(|named| gone.iter().all(|it| it.id != named.id()));
             manifest.history_floor = manifest.history_floor.max(published);
-        })?;
+        };
+        self.with_ballast(|| self.change_manifest(forget))?;
         let mut writer = self.keydir.write(&self.pins);
-        writer.clear();
+        writer.together(|writer| writer.clear());
         writer.next_generation();
         self.space.live_bytes.store(0, Ordering::Relaxed);
         drop((writer, next, log));

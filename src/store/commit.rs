@@ -16,14 +16,16 @@ use std::sync::atomic::Ordering;
 use super::core::{Core, Log};
 use super::group::{Commits, Look, Pending, Prior, Vec1, Written};
 use super::hash::KeyHash;
-use super::keydir::{Location, Writer};
+use super::keydir::{Location, OFFSET_LIMIT, Writer};
 use super::map::prefetch;
 use super::record::{self, MARK_BYTES, Record};
 use super::segment::HEADER_BYTES;
 use super::sync::lock;
 use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
-use crate::options::{Durability, WriteOptions};
+use crate::options::{BATCH_BYTES_MAX, Durability, WriteOptions};
+
+const _: () = assert!((BATCH_BYTES_MAX as u64) <= OFFSET_LIMIT / 2, "a location for each record");
 
 /// The most bytes that are appended before a sync in the background is asked for.
 const SYNC_STEP: u64 = 1 << 20;
@@ -112,7 +114,7 @@ impl Core {
     fn commit(&self, group: &mut Commits) {
         let mut log = lock(&self.log);
         let mut result = self.try_commit(&mut log, group);
-        if let Err(full @ KvsError::DiskFull { .. }) = &result
+        while let Err(full @ KvsError::DiskFull { .. }) = &result
             && group.keep_removes(full)
             && self.release_ballast()
         {

@@ -10,13 +10,16 @@
 use std::sync::atomic::Ordering;
 
 use super::names::SegmentId;
-use super::segment::Segment;
+use super::record::SEAL_BYTES_MAX;
+use super::segment::{HEADER_BYTES, Segment};
 
 /// The part of the allowed garbage at which compaction begins: the rest is for what is written
 /// while it runs.
 const BEGIN: f64 = 0.7;
 /// A segment of which less than this part would be won is not worth rewriting.
 const WORTH: f64 = 0.05;
+/// What a segment takes beside its records.
+const FRAME: u64 = (HEADER_BYTES + SEAL_BYTES_MAX) as u64;
 
 /// What is known of a segment.
 #[derive(Debug, Clone, Copy)]
@@ -86,12 +89,15 @@ impl Situation {
 
     /// The bytes that rewriting a segment would win.
     fn winnable(&self, segment: &Facts) -> u64 {
-        let dead = segment.file_bytes.saturating_sub(segment.live_bytes);
         let mut others = self.segments.iter().filter(|other| other.id != segment.id);
+        let mut stays = segment.live_bytes;
         if segment.tombstone_bytes > 0 && !others.all(|it| it.is_clean_for(segment.max_seq)) {
-            return dead.saturating_sub(segment.tombstone_bytes);
+            stays += segment.tombstone_bytes;
         }
-        dead
+        if stays > 0 {
+            stays += FRAME;
+        }
+        segment.file_bytes.saturating_sub(stays)
     }
 }
 
@@ -149,8 +155,11 @@ fn scaled(bytes: u64, factor: f64) -> u64 {
 mod tests {
     use super::{Facts, SegmentId, Situation, choose};
 
+    /// Sizes in KiB.
     fn segment(id: u64, file_bytes: u64, live_bytes: u64, tombstone_bytes: u64) -> Facts {
         let (min_seq, max_seq) = (id * 100, id * 100 + 99);
+        let [file_bytes, live_bytes, tombstone_bytes] =
+            [file_bytes, live_bytes, tombstone_bytes].map(|kib| kib << 10);
         let id = SegmentId(id);
         let (clean_upto, is_eligible) = (0, true);
         Facts {
@@ -169,7 +178,7 @@ mod tests {
         Situation {
             total_bytes: segments.iter().map(|it| it.file_bytes).sum(),
             live_bytes: segments.iter().map(|it| it.live_bytes).sum(),
-            segment_bytes: 100,
+            segment_bytes: 100 << 10,
             amplification: 1.5,
             segments,
         }
@@ -186,8 +195,16 @@ mod tests {
 
     #[test]
     fn the_deadest_are_chosen_until_an_output_is_full() {
-        let segments = (1..=6).map(|id| segment(id, 100, 10 * id, 0)).collect();
-        assert_eq!(chosen(segments), Some(vec![1, 2, 3, 4]));
+        let segments = (1..=6).map(|id| segment(id, 101, 10 * id, 0)).collect();
+        assert_eq!(chosen(segments), Some(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn what_was_just_rewritten_is_not_worth_it_again() {
+        let mut small = segment(1, 0, 0, 0);
+        (small.file_bytes, small.live_bytes) = (300 + super::FRAME, 300);
+        let active = Facts { is_eligible: false, ..segment(2, 1000, 0, 0) };
+        assert_eq!(chosen(vec![small, active]), None);
     }
 
     #[test]

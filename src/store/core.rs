@@ -3,6 +3,7 @@
 //!
 //! Locks are taken in this order: compaction, log, next, manifest, keydir writer, watermark.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -68,7 +69,7 @@ pub(crate) struct Log {
     pub(crate) appender: Appender,
     /// Where commits begin: behind the header, or behind a first mark.
     pub(crate) begin: u64,
-    /// What the last mark in this segment says.
+    /// While the durable watermark is not above this, no mark is needed.
     pub(crate) marked_upto: u64,
     /// How far a sync in the background was asked for.
     pub(crate) asked_upto: u64,
@@ -177,7 +178,8 @@ impl Core {
     pub(crate) fn report(&self, error: &KvsError) {
         *lock(&self.counters.last_background_error) = Some(error.clone());
         if let Some(callback) = &self.options.on_background_error {
-            callback(error);
+            // A panic in there is not to end the thread that syncs.
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| callback(error)));
         }
     }
 }

@@ -29,6 +29,9 @@ pub struct Written {
     pub existed: bool,
 }
 
+/// The operations for which an empty group keeps memory.
+const OPERATIONS_KEPT: usize = 16 << 10;
+
 /// What a caller found out about a key before it queued.
 pub(crate) struct Look {
     pub(crate) hash: KeyHash,
@@ -97,8 +100,9 @@ impl Group for Commits {
         self.operations.clear();
         self.requests.clear();
         self.bytes.clear();
-        // A large value is not to hold memory for ever.
+        // A large value or batch is not to hold memory for ever.
         self.bytes.shrink_to(2 * GROUP_BYTES_MAX);
+        self.operations.shrink_to(OPERATIONS_KEPT);
     }
 }
 
@@ -197,11 +201,14 @@ impl Commits {
         }
     }
 
-    /// Fails every request that writes a value. False: there is no other.
+    /// Fails every request that writes a value, and what found nothing to remove: perhaps only
+    /// because of one of those. False: there is no other.
     pub(crate) fn keep_removes(&mut self, error: &KvsError) -> bool {
         for request in &mut self.requests {
             let operations = self.operations.get(request.operations.clone()).unwrap_or_default();
-            if request.outcome.is_none() && operations.iter().any(|operation| operation.is_set) {
+            let is_thinned = request.only_if_exists && operations.is_empty();
+            let is_set = operations.iter().any(|operation| operation.is_set);
+            if request.outcome.is_none() && (is_set || is_thinned) {
                 request.outcome = Some(Err(error.clone()));
             }
         }

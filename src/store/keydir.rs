@@ -41,6 +41,9 @@ const EMPTY: u64 = 0;
 /// A key was here: a search goes on. Not a location, because offset 8 lies in a header.
 const REMOVED: u64 = 1;
 
+/// Offsets below this can be said by a location.
+pub(crate) const OFFSET_LIMIT: u64 = 8 << OFFSET_BITS;
+
 /// How many segments can be open at once.
 pub(crate) const NUMBERS: usize = 1 << NUMBER_BITS;
 

@@ -38,6 +38,7 @@ mod iter;
 mod stats;
 mod worker;
 mod open;
+mod registry;
 mod verify;
 mod salvage;
 #[cfg(any(test, fuzzing))]
@@ -45,9 +46,8 @@ mod sim_disk;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub use group::Written;
@@ -82,12 +82,14 @@ pub struct Store {
 /// What ends with the last handle.
 struct Handle {
     core: Arc<Core>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    lock: Mutex<Option<Box<dyn DiskLock>>>,
+    life: Mutex<Life>,
 }
 
-/// The stores that this process has open, by canonical path.
-static OPEN: Mutex<Option<HashMap<PathBuf, Weak<Handle>>>> = Mutex::new(None);
+/// What an open store has and a closed one has not.
+enum Life {
+    Open { threads: Vec<JoinHandle<()>>, lock: Box<dyn DiskLock> },
+    Closed(Result<()>),
+}
 
 impl Store {
     /// Opens the store in `directory` with the default [`Options`], making it if it is not there.
@@ -116,25 +118,18 @@ impl Store {
             }
             canonical => canonical.map_err(|error| KvsError::io("open", directory, error))?,
         };
-        let mut open = lock(&OPEN);
-        let open = open.get_or_insert_with(HashMap::new);
-        if let Some(handle) = open.get(&canonical).and_then(Weak::upgrade)
-            && handle.core.check_writable().is_ok()
-        {
-            return match handle.core.options.difference(options) {
-                Some(option) => Err(KvsError::OptionsDiffer { path: canonical, option }),
-                None => Ok(Store { handle }),
-            };
+        let found = registry::find_or_open(&canonical, || {
+            let seed = getrandom::u64().map_err(|error| {
+                KvsError::io("get random numbers for", directory, std::io::Error::other(error))
+            })?;
+            let disk = Arc::new(real_disk::RealDisk);
+            Store::open_in(&canonical, options, Environment { disk, seed, background: true })
+        });
+        let store = found?;
+        match store.core().options.difference(options) {
+            Some(option) => Err(KvsError::OptionsDiffer { path: canonical, option }),
+            None => Ok(store),
         }
-        let seed = getrandom::u64().map_err(|error| {
-            KvsError::io("get random numbers for", directory, std::io::Error::other(error))
-        })?;
-        let disk = Arc::new(real_disk::RealDisk);
-        let store =
-            Store::open_in(&canonical, options, Environment { disk, seed, background: true })?;
-        open.retain(|_, handle| handle.strong_count() > 0);
-        open.insert(canonical, Arc::downgrade(&store.handle));
-        Ok(store)
     }
 
     pub(crate) fn open_in(
@@ -150,8 +145,8 @@ impl Store {
         let lock = recovery::lock_directory(&*disk, directory)?;
         let core = Arc::new(Core::open(directory, options, &environment)?);
         let threads = if environment.background { worker::start(&core)? } else { Vec::new() };
-        let handle = Handle { core, threads: Mutex::new(threads), lock: Mutex::new(Some(lock)) };
-        Ok(Store { handle: Arc::new(handle) })
+        let life = Mutex::new(Life::Open { threads, lock });
+        Ok(Store { handle: Arc::new(Handle { core, life }) })
     }
 
     fn core(&self) -> &Core {
@@ -241,8 +236,8 @@ impl Store {
         self.core().get_with(key.as_ref(), use_value)
     }
 
-    /// The values of many keys as of one moment: a batch is seen whole or not at all. Faster than
-    /// as many calls of [`get`](Store::get), because the waits for memory overlap.
+    /// The values of many keys; of a batch, all is seen or nothing. Faster than as many calls of
+    /// [`get`](Store::get), because the waits for memory overlap.
     ///
     /// # Errors
     /// As [`get`](Store::get), for the first key that fails.
@@ -492,22 +487,30 @@ impl Store {
 }
 
 impl Handle {
+    /// Closes the store; who comes second waits and hears what came of it.
     fn close(&self) -> Result<()> {
-        let threads = std::mem::take(&mut *lock(&self.threads));
-        if fork::is_child() {
-            // The threads are the parent's, and so is the lock.
-            threads.into_iter().for_each(std::mem::forget);
-            std::mem::forget(lock(&self.lock).take());
-            return self.core.close();
-        }
-        self.core.bell.wake(|rung| rung.stop = true);
-        // A thread that panicked has nothing more to say.
-        threads.into_iter().for_each(|thread| drop(thread.join()));
-        if self.core.background {
-            self.core.write_hints();
-        }
-        let closed = self.core.close();
-        drop(lock(&self.lock).take());
+        let mut life = lock(&self.life);
+        let begun = std::mem::replace(&mut *life, Life::Closed(Err(KvsError::Closed)));
+        let closed = match begun {
+            Life::Closed(closed) => closed,
+            Life::Open { threads, lock } if fork::is_child() => {
+                // The threads are the parent's, and so is the lock.
+                threads.into_iter().for_each(std::mem::forget);
+                std::mem::forget(lock);
+                self.core.close()
+            }
+            Life::Open { threads, lock } => {
+                worker::stop(&self.core, threads);
+                if self.core.background {
+                    self.core.write_hints();
+                }
+                let closed = self.core.close();
+                // Only now may another process have the directory.
+                drop(lock);
+                closed
+            }
+        };
+        *life = Life::Closed(closed.clone());
         closed
     }
 }
@@ -516,6 +519,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // Who wants to know calls `close`.
         let _ = self.close();
+        registry::forget(self);
     }
 }
 
@@ -530,7 +534,8 @@ impl std::fmt::Debug for Store {
 #[cfg(any(test, fuzzing))]
 impl Store {
     pub(crate) fn sync_step(&self) -> Result<()> {
-        self.core().sync_step()
+        self.core().sync_step()?;
+        self.core().prepare_step()
     }
 
     pub(crate) fn compact_step(&self) -> Result<bool> {
@@ -559,9 +564,9 @@ impl Store {
 
     /// Forgets the store without a further access to the disk, as if the process had died.
     pub(crate) fn abandon(self) {
-        drop(lock(&self.handle.lock).take());
         self.core().queue.close();
         self.core().closed.store(true, std::sync::atomic::Ordering::SeqCst);
+        *lock(&self.handle.life) = Life::Closed(Ok(()));
     }
 }
 

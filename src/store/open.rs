@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::appender::Appender;
+use super::ballast::make_room;
 use super::core::{Bell, Core, Counters, Environment, Log, Random, Space, segment_capacity};
 use super::disk::Disk;
 use super::durable::Durable;
@@ -12,8 +13,8 @@ use super::fork;
 use super::hash::Hasher;
 use super::keydir::Keydir;
 use super::load::load;
-use super::manifest::{Manifest, Named, SEQ_RESERVE, State};
-use super::names::{self, SegmentId};
+use super::manifest::{Manifest, Named, ReplaceError, SEQ_RESERVE, State};
+use super::names::SegmentId;
 use super::pins::Pins;
 use super::queue::Queue;
 use super::record::Salt;
@@ -22,24 +23,25 @@ use super::segment::{HEADER_BYTES, Shelf, StoreId};
 use super::segments::Segments;
 use super::sync::lock;
 use crate::error::{KvsError, Result};
-use crate::options::Options;
+use crate::options::{Durability, Options};
 
 impl Core {
-    /// Opens the store in a directory whose lock is held. If the disk is too full even for that,
-    /// the ballast makes room.
+    /// Opens the store in a directory whose lock is held.
     pub(crate) fn open(
         directory: &Path,
         options: &Options,
         environment: &Environment,
     ) -> Result<Core> {
-        match Core::try_open(directory, options, environment) {
-            Err(KvsError::DiskFull { .. })
-                if environment.disk.remove(&directory.join(names::BALLAST)).is_ok() =>
-            {
-                Core::try_open(directory, options, environment)
-            }
-            opened => opened,
+        // From here on a child of this process is known as one.
+        if fork::is_child() {
+            return Err(KvsError::Forked);
         }
+        let disk = &*environment.disk;
+        let mut opened = Core::try_open(directory, options, environment);
+        while matches!(opened, Err(KvsError::DiskFull { .. })) && make_room(disk, directory) {
+            opened = Core::try_open(directory, options, environment);
+        }
+        opened
     }
 
     fn try_open(directory: &Path, options: &Options, environment: &Environment) -> Result<Core> {
@@ -56,6 +58,8 @@ impl Core {
             }
             None => found_store(&*disk, directory, &random)?,
         };
+        // The name may have been lost where the manifest was not; it says what is so anyway.
+        let _ = claim_engine(&*disk, directory);
         // An open that died may have left a manifest whose name is not durable yet.
         let synced = disk.sync_dir(directory);
         synced.map_err(|error| KvsError::io("sync", directory, error))?;
@@ -91,10 +95,13 @@ impl Core {
             next_seq = recovered.max_seq + 1;
         }
         manifest.reserved_seq = next_seq + SEQ_RESERVE;
-        let replaced = manifest.replace(&*shelf.disk, &shelf.directory);
-        replaced.map_err(|failed| failed.error)?;
-        // Only now: until then the manifest on disk may have named them.
-        remove_leftovers(&shelf, &manifest)?;
+        match replace_manifest(&shelf, &manifest) {
+            // Only now: until then the manifest on disk may have named them.
+            Ok(()) => remove_leftovers(&shelf, &manifest)?,
+            // What is there can be read. The first write needs a manifest that reserves its seq.
+            Err(KvsError::DiskFull { .. }) => manifest.reserved_seq = next_seq,
+            Err(error) => return Err(error),
+        }
         let capacity = segment_capacity(options, live_bytes);
         let end = active.segment.end();
         let appender = Appender::new(Arc::clone(&active.segment), end, capacity);
@@ -130,7 +137,18 @@ impl Core {
         // Without a ballast the store is as good, until the disk is full.
         let _ = core.restore_ballast();
         core.update_space();
+        core.prove_tail()?;
         Ok(core)
+    }
+
+    /// What an earlier process left unsynced is readable from here on, so with `Always` it is made
+    /// durable first, and otherwise soon.
+    fn prove_tail(&self) -> Result<()> {
+        if self.options.durability == Durability::Always {
+            return self.sync_log();
+        }
+        self.bell.wake(|rung| rung.sync = true);
+        Ok(())
     }
 
     /// Refuses all further calls, makes everything durable and notes that this was a clean end.
@@ -167,7 +185,12 @@ impl Core {
             // Nothing is reserved any more: the next open goes on without a gap.
             manifest.reserved_seq = next_seq;
         };
-        self.with_ballast(|| self.change_manifest(note_end))?;
+        match self.with_ballast(|| self.change_manifest(note_end)) {
+            Ok(()) => {}
+            // The log is synced: nothing is lost but the note that this was a clean end.
+            Err(KvsError::DiskFull { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
         if let Some(prepared) = prepared {
             let _ = self.shelf.disk.remove(&prepared.segment.path);
         }
@@ -198,6 +221,17 @@ fn found_store(disk: &dyn Disk, directory: &Path, random: &Random) -> Result<Man
     };
     manifest.replace(disk, directory).map_err(|failed| failed.error)?;
     Ok(manifest)
+}
+
+/// Replaces the manifest, at the cost of what the store can do without if the disk is full.
+fn replace_manifest(shelf: &Shelf, manifest: &Manifest) -> Result<()> {
+    loop {
+        match manifest.replace(&*shelf.disk, &shelf.directory) {
+            Err(ReplaceError { error: KvsError::DiskFull { .. }, uncertain: false })
+                if make_room(&*shelf.disk, &shelf.directory) => {}
+            replaced => return replaced.map_err(|failed| failed.error),
+        }
+    }
 }
 
 /// Makes the segment in which the log begins or goes on. The caller writes the manifest.

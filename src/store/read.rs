@@ -103,8 +103,8 @@ impl Core {
         Ok(None)
     }
 
-    /// Reads many keys as of one moment: of a batch, all is seen or nothing. The processor waits
-    /// for several keys at a time instead of one after the other.
+    /// Reads many keys; of a batch, all is seen or nothing. The processor waits for several keys at
+    /// a time instead of one after the other.
     pub(crate) fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
         self.check_open()?;
         let hashes: Vec<KeyHash> = keys.iter().map(|key| self.hasher.hash(key.as_ref())).collect();

@@ -45,7 +45,19 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)
+        if directory.is_dir() {
+            return Ok(());
+        }
+        // Each name is durable before anything is put below it.
+        let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(parent) = parent {
+            self.create_dir(parent)?;
+        }
+        match fs::create_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+            made => made?,
+        }
+        self.sync_dir(parent.unwrap_or(Path::new(".")))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -14,7 +14,7 @@
 use wincode::config::{Config, Configuration};
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::options::{BATCH_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::options::{BATCH_BYTES_MAX, KEY_BYTES_MAX, OPERATION_BYTES, VALUE_BYTES_MAX};
 
 /// Records begin at multiples of this.
 pub(crate) const ALIGN: usize = 8;
@@ -28,6 +28,7 @@ pub(crate) const SEAL_BYTES_MAX: usize = padded(HEAD + 1 + 3 * 9);
 
 const _: () = assert!(PAYLOAD_MAX < u32::MAX as usize, "a length fits its field");
 const _: () = assert!(BATCH_BYTES_MAX < VALUE_BYTES_MAX, "a batch fits where a value fits");
+const _: () = assert!(encoded_len_max(0, 0) + ALIGN <= OPERATION_BYTES, "a batch's limit holds");
 const _: () = assert!(HEAD.is_multiple_of(ALIGN), "a payload is aligned as its record is");
 
 /// One encoded set or remove, or what holds them together. The order of the variants is part of
@@ -150,7 +151,7 @@ fn varint_len(n: u64) -> usize {
 }
 
 /// An upper bound of the length of the record of a set or a remove.
-pub(crate) fn encoded_len_max(key: usize, value: usize) -> usize {
+pub(crate) const fn encoded_len_max(key: usize, value: usize) -> usize {
     padded(HEAD + 1 + 4 * 9 + key + value)
 }
 

@@ -32,8 +32,6 @@ pub(crate) struct Recovered {
     pub(crate) sources: Vec<Source>,
     /// The segment in which the log goes on; none if there is none yet.
     pub(crate) active: Option<Active>,
-    /// Segments that the manifest named, that were never written to, and that it names no more.
-    pub(crate) unused: Vec<SegmentId>,
     pub(crate) recovered_bytes: u64,
     pub(crate) truncated_bytes: u64,
     pub(crate) max_seq: u64,
@@ -125,7 +123,6 @@ pub(crate) fn recover(
         manifest: manifest.clone(),
         sources: Vec::new(),
         active: None,
-        unused: Vec::new(),
         recovered_bytes: 0,
         truncated_bytes: 0,
         max_seq: 0,
@@ -250,19 +247,20 @@ fn scan_open(
 
 /// Decides which of the segments that were open is the last of the log.
 fn place_open(shelf: &Shelf, recovered: &mut Recovered, opened: Vec<Opened>) -> Result<()> {
+    // Before anything is cut: only one segment ever has bytes that are not durable, so one that
+    // was begun proves that those before it were whole.
+    let is_begun = |opened: &Opened| opened.segment.end() > HEADER_BYTES as u64;
+    let last = opened.iter().rposition(is_begun).unwrap_or_default();
+    if let Some(torn) = opened.iter().take(last).find(|opened| !opened.sealed) {
+        let segment = &torn.segment;
+        return Err(segment.corrupt(segment.end(), "a later segment says it was whole"));
+    }
     for opened in opened {
         if let Some((_, max)) = opened.seqs {
             recovered.max_seq = recovered.max_seq.max(max);
         }
-        if let Some(active) = &recovered.active {
-            if opened.segment.end() > HEADER_BYTES as u64 {
-                // Only one segment ever has bytes that are not durable: this one was begun when
-                // the one before it was whole.
-                let torn = active.segment.end();
-                return Err(active.segment.corrupt(torn, "a later segment says it was whole"));
-            }
+        if recovered.active.is_some() {
             recovered.manifest.segments.retain(|named| named.id != opened.named.id);
-            recovered.unused.push(opened.named.id());
         } else if opened.sealed {
             place_sealed(shelf, recovered, opened)?;
         } else {
@@ -406,17 +404,14 @@ pub(crate) fn remove_leftovers(shelf: &Shelf, manifest: &Manifest) -> Result<()>
     let is_named = |id: SegmentId| manifest.segments.iter().any(|named| named.id() == id);
     for name in list {
         let is_leftover = match names::parse(&name) {
-            Name::Segment(id) => !is_named(id) && shelf.owns(id)?,
+            Name::Segment(id) => !is_named(id) && shelf.owns(id).unwrap_or(false),
             Name::Hint(id) => !is_named(id),
             Name::New => true,
             Name::Other => false,
         };
         if is_leftover {
-            let path = shelf.path(&name);
-            match shelf.disk.remove(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed.map_err(|error| KvsError::io("remove", &path, error))?,
-            }
+            // What cannot be removed does no harm, and the next open tries again.
+            let _ = shelf.disk.remove(&shelf.path(&name));
         }
     }
     Ok(())

@@ -196,7 +196,7 @@ impl Core {
 impl Rewrite<'_> {
     fn copy(&mut self, input: &Arc<Segment>) -> Result<()> {
         let mut scan = Scan::new(&*input.file, &input.path, input.salt, input.end());
-        while let Some(found) = scan.next()? {
+        while let Some(found) = unless_unreadable(input, scan.next())? {
             self.judge(input, &found)?;
         }
         if !scan.sealed() || scan.offset() != input.end() {
@@ -318,6 +318,14 @@ fn renumbered<'a>(record: &Record<'a>) -> Record<'a> {
     }
 }
 
+/// Notes of a segment that it cannot be read: it is left alone from then on.
+fn unless_unreadable<T>(segment: &Segment, read: Result<T>) -> Result<T> {
+    if let Err(KvsError::Io { .. }) = &read {
+        segment.damaged.store(true, Ordering::Relaxed);
+    }
+    read
+}
+
 impl Core {
     /// Writes all hints that are missing, so that the next open is fast. Without them it is
     /// slower, and that is all.
@@ -325,8 +333,12 @@ impl Core {
         while self.write_hint().is_ok_and(|written| written) {}
     }
 
-    /// Writes the hint of one sealed segment that has none. False: all have theirs.
+    /// Writes the hint of one sealed segment that has none. False: all have theirs, or the disk is
+    /// so full that the ballast is gone.
     pub(crate) fn write_hint(&self) -> Result<bool> {
+        if self.is_ballast_missing() {
+            return Ok(false);
+        }
         let segments = self.segments.all();
         let Some(segment) = segments.iter().find(|segment| {
             segment.sealed.load(Ordering::Acquire)
@@ -363,7 +375,7 @@ impl Core {
         let io = |error| KvsError::io("write", path, error);
         let mut scan = Scan::new(&*segment.file, &segment.path, segment.salt, segment.end());
         let mut hint = Builder::new();
-        while let Some(found) = scan.next()? {
+        while let Some(found) = unless_unreadable(segment, scan.next())? {
             hint.add(&found, &self.hasher);
             if let Some((offset, entries)) = hint.take(HINT_BUFFER) {
                 write_all_at(file, &entries, offset).map_err(io)?;

@@ -51,10 +51,14 @@ impl Core {
             return Ok(());
         }
         let appender = &mut log.appender;
+        let start = appender.end();
         let mut bytes = Vec::with_capacity(MARK_BYTES);
         record::encode(&mut bytes, &Record::mark(upto));
-        record::stamp(&mut bytes, appender.segment.salt, appender.end());
+        record::stamp(&mut bytes, appender.segment.salt, start);
         match appender.append(&bytes) {
+            // If nothing else came in between, the mark itself needs none: an idle log stays as it
+            // is.
+            Ok(()) if upto == start => log.marked_upto = appender.end(),
             Ok(()) => log.marked_upto = upto,
             Err(failed) if failed.broken => return Err(self.durable.poison(failed.error)),
             Err(_) => {}
@@ -65,6 +69,7 @@ impl Core {
     /// Prepares the next segment, if there is none yet.
     pub(crate) fn prepare_next(&self) -> Result<()> {
         let mut prepared = lock(&self.next);
+        self.check_writable()?;
         if prepared.is_none() {
             *prepared = Some(self.prepare()?);
         }
@@ -73,7 +78,8 @@ impl Core {
 
     /// Makes a segment, durable and named in the manifest. The caller has the lock of `next`.
     fn prepare(&self) -> Result<Appender> {
-        let segment = self.create_segment(self.segment_capacity())?;
+        let capacity = self.segment_capacity();
+        let segment = self.create_segment(capacity)?;
         let named = Named {
             id: segment.id.0,
             salt: segment.salt.0,
@@ -82,7 +88,6 @@ impl Core {
             max_seq: 0,
             clean_upto: 0,
         };
-        let capacity = self.segment_capacity();
         let made = self
             .sync_new(&segment)
             .and_then(|()| self.sync_names())

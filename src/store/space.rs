@@ -17,19 +17,24 @@ const PATIENCE: Duration = Duration::from_millis(20);
 impl Core {
     /// Looks at the disk space anew. To be called when files have grown, come or gone.
     pub(crate) fn update_space(&self) {
+        if self.note_space() {
+            self.bell.wake(|rung| rung.compaction = true);
+        }
+    }
+
+    /// As `update_space`, without waking anyone who should compact. True: it is due.
+    pub(crate) fn note_space(&self) -> bool {
         if !self.options.compaction || !self.background {
-            return;
+            return false;
         }
         let situation = self.situation();
         let is_over = situation.total_bytes > situation.bound();
-        if situation.is_due() {
-            self.bell.wake(|rung| rung.compaction = true);
-        }
         let was_over = self.space.is_over.swap(is_over, Ordering::AcqRel);
         if was_over && !is_over {
             let _guard = lock(&self.space.lock);
             self.space.changed.notify_all();
         }
+        situation.is_due()
     }
 
     /// Says whether there is a point in waiting for compaction.

@@ -18,30 +18,39 @@ use crate::options::Durability;
 const REST: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// What the first thread does: prepares the next segment, reserves seqs, syncs the log.
+    /// What the first thread does often: syncs the log, and says so in it.
     pub(crate) fn sync_step(&self) -> Result<()> {
         self.check_writable()?;
+        self.sync_log()?;
+        self.mark(&mut lock(&self.log))
+    }
+
+    /// What the first thread does for later: prepares the next segment and reserves seqs.
+    pub(crate) fn prepare_step(&self) -> Result<()> {
         self.prepare_next()?;
         let reserved = self.reserved_seq.load(Ordering::Acquire);
         if self.next_seq.load(Ordering::Relaxed) + SEQ_RESERVE / 2 > reserved {
             self.change_manifest(|_| ())?;
         }
-        self.sync_log()?;
-        self.mark(&mut lock(&self.log))
+        Ok(())
     }
 
     /// What the second thread does: one piece of work. False: there is none.
     pub(crate) fn compact_step(&self, pace: &mut dyn FnMut()) -> Result<bool> {
-        self.check_writable()?;
         let _compaction = lock(&self.compaction);
+        self.check_writable()?;
         self.unlink_buried();
         let is_urgent = self.space.is_over.load(Ordering::Relaxed);
-        if !is_urgent && self.write_hint()? {
-            return Ok(true);
+        match if is_urgent { Ok(false) } else { self.write_hint() } {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            // A hint that cannot be written is no reason not to compact.
+            Err(error) => self.report(&error),
         }
         if self.options.compaction
             && let Some(plan) = choose(&self.situation())
         {
+            self.set_stuck(false);
             let inputs: Vec<Arc<Segment>> =
                 plan.inputs.iter().filter_map(|id| self.segments.by_id(*id)).collect();
             self.compact_together(&inputs, pace)?;
@@ -57,8 +66,8 @@ impl Core {
 
     /// Compacts everything. What was alive is readable throughout.
     pub(crate) fn compact(&self) -> Result<()> {
-        self.check_writable()?;
         let _compaction = lock(&self.compaction);
+        self.check_writable()?;
         self.with_ballast(|| self.rotate_now())?;
         let ids: Vec<_> = self.segments.all().iter().map(|segment| segment.id).collect();
         self.compact_in_turn(&ids, |_| true)?;
@@ -110,30 +119,47 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
     let works: [(&str, Work); 2] = [("kvs-sync", run_sync), ("kvs-compact", run_compaction)];
     let mut threads = Vec::new();
     for (name, work) in works {
-        let core = Arc::clone(core);
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&core));
-        threads.push(
-            thread.map_err(|error| KvsError::io("start a thread for", "store".as_ref(), error))?,
-        );
+        let owned = Arc::clone(core);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&owned));
+        match thread {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                stop(core, threads);
+                let directory = &core.shelf.directory;
+                return Err(KvsError::io("start a thread for", directory, error));
+            }
+        }
     }
     Ok(threads)
 }
 
-/// Waits until `is_rung` or until the time is over, and gives what was rung.
-fn rest(core: &Core, time: Duration, is_rung: impl Fn(&Rung) -> bool) -> Rung {
+/// Ends the threads; returns when they have ended.
+pub(crate) fn stop(core: &Core, threads: Vec<JoinHandle<()>>) {
+    core.bell.wake(|rung| rung.stop = true);
+    // A thread that panicked has nothing more to say.
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+}
+
+/// Why a thread goes on.
+#[derive(PartialEq, Eq)]
+enum Woken {
+    Rung,
+    TimeOver,
+    Stop,
+}
+
+/// Waits until the bell is rung for `whom`, or until the time is over.
+fn rest(core: &Core, time: Duration, whom: fn(&mut Rung) -> Option<&mut bool>) -> Woken {
+    let is_rung = |rung: &mut Rung| whom(rung).is_some_and(|rung| *rung);
     let rung = lock(&core.bell.rung);
-    let waited = core.bell.ring.wait_timeout_while(rung, time, |rung| !rung.stop && !is_rung(rung));
+    let is_quiet = |rung: &mut Rung| !rung.stop && !is_rung(rung);
+    let waited = core.bell.ring.wait_timeout_while(rung, time, is_quiet);
     let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
-    let (sync, compaction, stop) = (rung.sync, rung.compaction, rung.stop);
-    if is_rung(&rung) {
-        // Each thread takes only its own: `sync` and `compaction` are never asked for together.
-        if is_rung(&Rung { sync: true, ..Rung::default() }) {
-            rung.sync = false;
-        } else {
-            rung.compaction = false;
-        }
+    match (rung.stop, whom(&mut rung).is_some_and(std::mem::take)) {
+        (true, _) => Woken::Stop,
+        (false, true) => Woken::Rung,
+        (false, false) => Woken::TimeOver,
     }
-    Rung { sync, compaction, stop }
 }
 
 fn run_sync(core: &Core) {
@@ -142,19 +168,27 @@ fn run_sync(core: &Core) {
         Durability::Os | Durability::Always => Duration::MAX,
     };
     let mut last = Instant::now();
+    // A full disk does not change by asking at once again.
+    let mut unprepared: Option<Instant> = None;
     loop {
         let left = interval.saturating_sub(last.elapsed());
-        let rung = rest(core, left.min(Duration::from_secs(3600)), |rung| rung.sync);
-        if rung.stop {
+        let woken = rest(core, left.min(Duration::from_secs(3600)), |rung| Some(&mut rung.sync));
+        if woken == Woken::Stop {
             return;
         }
-        if rung.sync || last.elapsed() >= interval {
+        if woken == Woken::Rung || last.elapsed() >= interval {
             last = Instant::now();
             if let Err(error) = core.sync_step() {
+                // Nothing is synced any more until the store is opened again.
                 core.report(&error);
-                // A full disk or a poisoned store does not change by asking at once again.
-                if rest(core, REST, |_| false).stop {
-                    return;
+                return;
+            }
+            if unprepared.is_none_or(|failed| failed.elapsed() >= REST) {
+                let prepared = core.prepare_step();
+                prepared.iter().for_each(|()| unprepared = None);
+                if let Err(error) = prepared {
+                    unprepared = Some(Instant::now());
+                    core.report(&error);
                 }
             }
         }
@@ -164,15 +198,17 @@ fn run_sync(core: &Core) {
 fn run_compaction(core: &Core) {
     loop {
         let worked = core.compact_step(&mut pace(core));
-        if let Err(error) = &worked {
-            core.report(error);
-        }
-        core.update_space();
-        let is_idle = !worked.as_ref().is_ok_and(|worked| *worked);
-        core.set_stuck(is_idle);
-        let time = if is_idle { REST } else { Duration::ZERO };
-        let is_failed = worked.is_err();
-        if rest(core, time, |rung| rung.compaction && !is_failed).stop {
+        core.note_space();
+        core.set_stuck(!matches!(worked, Ok(true)));
+        let woken = match worked {
+            Ok(true) => rest(core, Duration::ZERO, |_| None),
+            Ok(false) => rest(core, REST, |rung| Some(&mut rung.compaction)),
+            Err(error) => {
+                core.report(&error);
+                rest(core, REST, |_| None)
+            }
+        };
+        if woken == Woken::Stop {
             return;
         }
     }

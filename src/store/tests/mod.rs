@@ -9,6 +9,7 @@ mod bincode;
 mod bit_rot;
 mod bugs;
 mod crash;
+mod edges;
 mod exhaustive;
 mod faults;
 mod loomed;

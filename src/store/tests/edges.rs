@@ -1,0 +1,212 @@
+//! What happens at the edges: two closes at once, a full disk in the wrong moment, a store that
+//! nobody uses, damage that shows only after something else was decided.
+
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, atomic::Ordering};
+use std::time::Duration;
+
+use super::scene::{Moment, Scene, contents, model};
+use super::workload::DIRECTORY;
+use crate::batch::{Batch, Operation};
+use crate::error::KvsError;
+use crate::options::{BATCH_BYTES_MAX, Durability, Options, ReadPath};
+use crate::store::disk::Disk;
+use crate::store::group::{Commits, Look, Vec1};
+use crate::store::hash::KeyHash;
+use crate::store::names;
+use crate::store::sim_disk::crash::{CrashPlan, Keep};
+use crate::store::sim_disk::fault::{CallKind, Failure, Fault, ReadFault};
+use crate::store::sync::lock;
+use crate::store::{Environment, Store};
+
+fn fault(kind: CallKind, failure: Failure) -> Fault {
+    Fault { kind: Some(kind), after: 0, failure, forever: true }
+}
+
+#[test]
+pub fn the_largest_batch_of_the_smallest_records_is_wholly_there() {
+    let mut batch = Batch::new();
+    let count = u32::try_from(BATCH_BYTES_MAX / (4 + 56)).unwrap();
+    for number in 0..count {
+        batch.set(number.to_be_bytes(), []);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.write(&batch).unwrap();
+    let is_there = |store: &Store, number: u32| store.contains_key(number.to_be_bytes()).unwrap();
+    assert_eq!(store.len(), u64::from(count));
+    assert!((0..count).step_by(997).chain([count - 1]).all(|number| is_there(&store, number)));
+    store.close().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!((0..count).step_by(997).chain([count - 1]).all(|number| is_there(&store, number)));
+    batch.set(count.to_be_bytes(), []).set((count + 1).to_be_bytes(), []);
+    assert!(matches!(store.write(&batch), Err(KvsError::BatchTooLarge { .. })));
+}
+
+#[test]
+pub fn who_closes_second_waits_for_the_first() {
+    let scene = Scene::new();
+    scene.set("key", "value");
+    let (store, disk) = (scene.store.clone(), scene.disk.clone());
+    let (done, is_done) = channel();
+    scene.at(Moment::SyncDir, move || {
+        std::thread::spawn(move || done.send(store.close()).unwrap());
+        // The first has not ended: the second must not either, nor anyone else have the lock.
+        let closed = is_done.recv_timeout(Duration::from_millis(50));
+        assert!(closed.is_err(), "{closed:?}");
+        assert!(disk.lock(&Path::new(DIRECTORY).join(names::LOCK)).unwrap().is_none());
+    });
+    let disk = scene.disk.clone();
+    scene.store.close().unwrap();
+    Scene::on(disk, 2).unwrap().expect(&[("key", "value")]);
+}
+
+#[test]
+pub fn what_waited_for_a_compaction_does_nothing_in_a_closed_store() {
+    for act in [Store::compact, Store::clear] {
+        let scene = Scene::new();
+        scene.set("key", "value");
+        let (store, core) = (scene.store.clone(), Arc::clone(&scene.store.handle.core));
+        let compaction = lock(&core.compaction);
+        let (begun, has_begun) = channel();
+        let waiting = std::thread::spawn(move || {
+            begun.send(()).unwrap();
+            act(&store)
+        });
+        has_begun.recv().unwrap();
+        let store = scene.store.clone();
+        let closing = std::thread::spawn(move || store.close());
+        while !core.closed.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        drop(compaction);
+        closing.join().unwrap().unwrap();
+        // It may also have been done before the close began.
+        let acted = waiting.join().unwrap();
+        assert!(matches!(acted, Err(KvsError::Closed)), "{acted:?}");
+        Scene::on(scene.disk.clone(), 2).unwrap().expect(&[("key", "value")]);
+    }
+}
+
+#[test]
+pub fn the_log_is_synced_where_no_segment_can_be_prepared() {
+    let scene = Scene::new();
+    scene.set("key", "value");
+    scene.disk.set_fault(fault(CallKind::Create, Failure::Enospc));
+    assert!(matches!(scene.store.sync_step(), Err(KvsError::DiskFull { .. })));
+    scene.disk.clear_faults();
+    scene.lose_power().expect(&[("key", "value")]);
+}
+
+#[test]
+pub fn an_idle_log_comes_to_rest() {
+    let scene = Scene::new();
+    scene.set("key", "value");
+    for _ in 0..3 {
+        scene.store.sync_step().unwrap();
+    }
+    let used = scene.disk.calls(Some(CallKind::Write)) + scene.disk.calls(Some(CallKind::Sync));
+    for _ in 0..5 {
+        scene.store.sync_step().unwrap();
+    }
+    let after = scene.disk.calls(Some(CallKind::Write)) + scene.disk.calls(Some(CallKind::Sync));
+    assert_eq!(after, used);
+    scene.expect(&[("key", "value")]);
+}
+
+#[test]
+pub fn a_remove_of_nothing_is_not_believed_when_what_removed_it_failed() {
+    let mut group = Commits::default();
+    let look = || Look { hash: KeyHash { place: 1, rest: 1 }, seen: None, generation: 0 };
+    let (remove, set) = (Operation::Remove { key: b"k" }, Operation::Set { key: b"j", value: b"" });
+    group.join(1, &[remove, set], Vec1::Many(vec![look(), look()]), false);
+    group.join(2, &[remove], Vec1::One(look()), false);
+    group.join(3, &[Operation::Remove { key: b"other" }], Vec1::One(look()), false);
+    // The batch removes the key, so the second request found nothing.
+    group.requests[1].operations = 0..0;
+    group.thin();
+    assert!(group.keep_removes(&KvsError::DiskFull { path: "segment".into() }));
+    let failed = |request: usize| group.requests[request].outcome.is_some();
+    assert_eq!([failed(0), failed(1), failed(2)], [true, true, false]);
+}
+
+#[test]
+pub fn an_open_that_refuses_has_cut_nothing() {
+    let scene = Scene::new();
+    scene.set_durably("first", "value").unwrap();
+    scene.set("second", "value");
+    scene.set("third", "value");
+    let first = scene.rotate();
+    scene.set_durably("fourth", "value").unwrap();
+    let disk = scene.die();
+    let path = Scene::segment(first);
+    let mut bytes = disk.bytes(&path).unwrap();
+    let place = bytes.windows(6).position(|window| window == b"second").unwrap();
+    bytes[place] ^= 1;
+    disk.set_bytes(&path, bytes.clone());
+    let refused = Scene::on(disk.clone(), 2).map(|_| ());
+    assert!(matches!(refused, Err(KvsError::Corrupt { .. })), "{refused:?}");
+    assert_eq!(disk.bytes(&path), Some(bytes));
+    assert!(!disk.files().iter().any(|(path, _)| path.to_string_lossy().contains("quarantine")));
+}
+
+#[test]
+pub fn with_always_what_can_be_read_after_a_kill_is_durable() {
+    let scene = Scene::new();
+    scene.set("key", "value");
+    let disk = scene.die();
+    let options =
+        Options::new().ballast_bytes(0).read_path(ReadPath::Pread).durability(Durability::Always);
+    let environment = Environment { disk: Arc::new(disk.clone()), seed: 2, background: false };
+    let store = Store::open_in(Path::new(DIRECTORY), &options, environment).unwrap();
+    assert_eq!(contents(&store).unwrap(), model(&[("key", "value")]));
+    store.abandon();
+    let disk = disk.crash(&CrashPlan::new(Keep::Nothing, 3));
+    Scene::on(disk, 4).unwrap().expect(&[("key", "value")]);
+}
+
+#[test]
+pub fn a_segment_that_cannot_be_read_holds_up_no_other() {
+    let scene = Scene::new();
+    let value = "v".repeat(4000);
+    for number in 0..600 {
+        scene.set(&format!("bad {number}"), &value);
+    }
+    let bad = scene.rotate();
+    for round in 0..4 {
+        for number in 0..200 {
+            scene.set(&format!("good {number}"), &format!("{round}{value}"));
+        }
+        scene.rotate();
+    }
+    for number in 0..300 {
+        scene.remove(&format!("bad {number}"));
+    }
+    scene.rotate();
+    scene.disk.set_read_fault(&Scene::segment(bad), 4096, ReadFault::Error(512));
+    let before = scene.store.stats().disk_bytes;
+    let steps = (0..40).take_while(|_| scene.store.compact_step().unwrap()).count();
+    let error = scene.store.stats().last_background_error;
+    assert!(matches!(error, Some(KvsError::Io { .. })), "{error:?} after {steps} steps");
+    assert!(!scene.store.compact_step().unwrap(), "it comes to an end");
+    let after = scene.store.stats().disk_bytes;
+    assert!(after + 2_000_000 < before, "{before} bytes, then {after}");
+}
+
+#[test]
+pub fn a_full_disk_without_ballast_and_hints_can_still_be_read() {
+    let scene = Scene::new();
+    scene.set_durably("key", "value").unwrap();
+    scene.rotate();
+    scene.set_durably("other", "value").unwrap();
+    let disk = scene.die();
+    disk.set_fault(fault(CallKind::Create, Failure::Enospc));
+    let scene = Scene::on(disk, 2).unwrap();
+    assert_eq!(scene.contents().unwrap(), model(&[("key", "value"), ("other", "value")]));
+    let refused = scene.store.set("third", "value");
+    assert!(matches!(refused, Err(KvsError::DiskFull { .. })), "{refused:?}");
+    scene.disk.clear_faults();
+    scene.set("third", "value");
+    scene.expect(&[("key", "value"), ("other", "value"), ("third", "value")]);
+}
