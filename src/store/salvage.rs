@@ -2,7 +2,7 @@
 //!
 //! Of each key the newest readable record counts. A damaged range may have held a newer record of
 //! any key, so every key whose record is older than what the range could hold may be stale: those
-//! are listed, and left out on demand.
+//! are listed, and left out on demand. What the disk cannot read is a damaged range like any other.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,17 +14,16 @@ use super::hash::{HashSeed, Hasher, KeyHash};
 use super::manifest::{Manifest, Named, State};
 use super::names::{self, Name};
 use super::real_disk::RealDisk;
-use super::record::{Record, Salt};
-use super::recovery::lock_directory;
-use super::scan::{Scan, beyond};
+use super::record::Record;
 use super::segment::{HEADER_BYTES, Segment, Shelf, StoreId, stated};
-use super::verify::{Damage, Progress, is_proven_whole, note};
+use super::verify::{Damage, Progress, Suspect, is_proven_whole, lock_to_read, note};
 use crate::batch::Batch;
 use crate::error::{KvsError, Result};
-use crate::options::{Options, ReadPath};
+use crate::options::{BATCH_BYTES_MAX, Options, ReadPath};
 
-/// How much is written to the new store at once.
+/// How much is written to the new store at once, unless one record alone has more.
 const BATCH_BYTES: usize = 1 << 20;
+const _: () = assert!(BATCH_BYTES <= BATCH_BYTES_MAX, "each batch can be written");
 
 /// What [`salvage`] found and what was lost.
 ///
@@ -48,6 +47,8 @@ pub struct SalvageReport {
     /// Where those bytes are.
     pub damage: Vec<Damage>,
     /// Keys whose value may be stale: a damaged range may have held a newer one, or a remove.
+    /// Without a manifest, and where the end of the log is damaged, that can be all keys, held in
+    /// memory.
     pub stale_keys: Vec<Vec<u8>>,
 }
 
@@ -71,6 +72,10 @@ struct Gathered {
 /// Copies everything readable from the damaged directory `from` into a new store in `to`, which
 /// must not hold one. `from` is not changed. With `strict`, keys whose value may be stale are left
 /// out. The new store is durable when this returns.
+///
+/// What the disk cannot read counts as damage. On a file system that is mounted read-only, or
+/// where this user may not write to the file `LOCK`, `from` is read without its lock: then it is
+/// for the caller to know that nobody writes to it.
 ///
 /// # Errors
 /// [`KvsError::NotAStore`] if there is no segment in `from`; [`KvsError::Locked`] if a process has
@@ -99,14 +104,21 @@ pub fn salvage(
         let (option, expected) = ("destination", "a directory that is empty or does not exist");
         return Err(KvsError::InvalidOption { option, value, expected });
     }
-    salvage_on(disk, from, strict, progress, &mut |batch| {
-        let store = Store::open(to)?;
-        store.write(batch).map(|_| ())
-    })
-    .and_then(|report| Store::open(to)?.close().map(|()| report))
+    // Made when there is something to write: a `from` that is no store leaves nothing in `to`.
+    let mut made = None;
+    let report = salvage_on(disk, from, strict, progress, &mut |batch| {
+        let store = match &mut made {
+            Some(store) => store,
+            none => none.insert(Store::open(to)?),
+        };
+        store.write(batch).map(drop)
+    })?;
+    made.map_or(Ok(()), Store::close)?;
+    Ok(report)
 }
 
-/// As `salvage`, from a disk of any kind and into any writer of batches.
+/// As `salvage`, from a disk of any kind and into any writer of batches, which is called at least
+/// once.
 pub(crate) fn salvage_on(
     disk: Arc<dyn Disk>,
     from: &Path,
@@ -119,18 +131,15 @@ pub(crate) fn salvage_on(
     if !names.iter().any(|name| matches!(names::parse(name), Name::Segment(_))) {
         return Err(not_a_store());
     }
-    let _lock = lock_directory(&*disk, from)?;
+    let _lock = lock_to_read(&*disk, from)?;
     let mut report = SalvageReport::default();
-    let manifest = match Manifest::load(&*disk, from) {
-        Err(error @ KvsError::Corrupt { .. }) => {
-            note(&mut report.damage, error)?;
-            None
-        }
-        manifest => manifest?,
-    };
+    let manifest = Manifest::load(&*disk, from).or_else(|error| {
+        note(&mut report.damage, error)?;
+        Ok(None)
+    })?;
     let named = match &manifest {
         Some(manifest) => manifest.segments.clone(),
-        None => named_by_headers(&*disk, from, &names)?,
+        None => named_by_headers(&*disk, from, &names, &mut report)?,
     };
     let store_id = manifest.as_ref().map_or(StoreId([0; 16]), |manifest| manifest.store_id);
     let options = Options::new().read_path(ReadPath::Pread);
@@ -146,27 +155,43 @@ pub(crate) fn salvage_on(
     gathered.write_out(strict, write)
 }
 
-/// Without a manifest: all files that say that they are segments.
-fn named_by_headers(disk: &dyn Disk, from: &Path, found: &[String]) -> Result<Vec<Named>> {
+/// Without a manifest: all files that say that they are segments. A segment that does not is lost,
+/// because its header alone has the salt of its checksums.
+fn named_by_headers(
+    disk: &dyn Disk,
+    from: &Path,
+    found: &[String],
+    report: &mut SalvageReport,
+) -> Result<Vec<Named>> {
     let mut named = Vec::new();
     for name in found {
         let Name::Segment(id) = names::parse(name) else {
             continue;
         };
         let path = from.join(name);
-        let file = disk.open(&path, Access::Read);
-        let file = file.map_err(|error| KvsError::io("open", &path, error))?;
-        let Some(header) = stated(&*file, &path)? else {
-            continue;
-        };
-        named.push(Named {
-            id: id.0,
-            salt: header.salt.0,
-            state: State::Open { durable_upto: 0 },
-            min_seq: 0,
-            max_seq: u64::MAX,
-            clean_upto: 0,
+        let reason = "the header is damaged";
+        let corrupt =
+            || KvsError::Corrupt { path: path.clone(), segment: Some(id.0), offset: 0, reason };
+        let mut file_len = 0;
+        let opened = disk.open(&path, Access::Read);
+        let header = opened.map_err(|error| KvsError::io("open", &path, error)).and_then(|file| {
+            file_len = file.len().unwrap_or_default();
+            stated(&*file, &path)?.ok_or_else(corrupt)
         });
+        match header {
+            Ok(header) => named.push(Named {
+                id: id.0,
+                salt: header.salt.0,
+                state: State::Open { durable_upto: 0 },
+                min_seq: 0,
+                max_seq: u64::MAX,
+                clean_upto: 0,
+            }),
+            Err(error) => {
+                note(&mut report.damage, error)?;
+                report.lost_bytes += file_len;
+            }
+        }
     }
     named.sort_unstable_by_key(|named| named.id);
     Ok(named)
@@ -189,8 +214,7 @@ impl Gathered {
         for named in all {
             progress(Progress { done_bytes, total_bytes });
             // Without a manifest the order of the segments in the log is not known.
-            let is_whole = shelf.store_id != StoreId([0; 16])
-                && is_proven_whole(shelf, all, named).unwrap_or(false);
+            let is_whole = shelf.store_id != StoreId([0; 16]) && is_proven_whole(shelf, all, named);
             if let Err(error) = self.gather_segment(shelf, (named, is_whole), hasher) {
                 note(&mut self.report.damage, error)?;
                 self.lost_below = self.lost_below.max(upper_seq(named));
@@ -209,23 +233,27 @@ impl Gathered {
     ) -> Result<()> {
         // The salt is in the manifest too, so a damaged header costs nothing but a line.
         let segment = shelf.open_unchecked(named.id(), named.salt())?;
+        let suspect = Suspect::new(segment, *named, is_whole)?;
+        let segment = &suspect.segment;
         let header = stated(&*segment.file, &segment.path)?;
-        if header.is_none_or(|it| it.id != named.id() || it.salt != Salt(named.salt)) {
-            note(&mut self.report.damage, segment.corrupt(0, "the header is damaged"))?;
+        if header.is_none_or(|it| it.id != named.id() || it.salt != named.salt()) {
+            let header = 0..HEADER_BYTES as u64;
+            self.report.damage.push(suspect.damage(header, "the header is damaged"));
         }
-        let io = |error| KvsError::io("read", &segment.path, error);
-        let file_len = segment.file.len().map_err(io)?;
-        let limit = match named.state {
-            State::Sealed { len } => len.min(file_len),
-            State::Open { .. } => file_len,
-        };
-        if limit < HEADER_BYTES as u64 {
-            return Err(segment.corrupt(limit, "the file is shorter than a header"));
+        if segment.end() < HEADER_BYTES as u64 {
+            return Err(segment.corrupt(segment.end(), "the file is shorter than a header"));
         }
-        segment.set_end(limit);
-        let index = self.segments.len();
-        let mut scan = Scan::new(&*segment.file, &segment.path, segment.salt, limit);
-        let mut lost_from = None;
+        let gathered = self.gather_records(&suspect, named, hasher);
+        self.report.damage.extend(suspect.untold());
+        // Whatever happened: some places may be in it.
+        self.segments.push(suspect.segment);
+        gathered
+    }
+
+    fn gather_records(&mut self, suspect: &Suspect, named: &Named, hasher: &Hasher) -> Result<()> {
+        let segment = self.segments.len();
+        let mut scan = suspect.scan();
+        let mut is_behind_damage = false;
         loop {
             while let Some(found) = scan.next()? {
                 let (key, is_set) = match found.record {
@@ -234,35 +262,30 @@ impl Gathered {
                     Record::Batch { .. } | Record::Mark { .. } | Record::Seal { .. } => continue,
                 };
                 let seq = found.record.seq().unwrap_or_default();
-                if lost_from.take().is_some() && named.clean_upto == 0 {
+                if std::mem::take(&mut is_behind_damage) && named.clean_upto == 0 {
                     // In the order in which they were written, what was lost is older than this.
                     self.lost_below = self.lost_below.max(seq);
                 }
                 self.report.records += 1;
-                let place = Place { seq, segment: index, offset: found.offset, is_set };
+                let place = Place { seq, segment, offset: found.offset, is_set };
                 self.keep_newer(hasher.hash(key), place);
             }
             let lost = scan.offset();
-            if is_regular_end(&segment, (named, is_whole), &scan, limit)? {
+            let Some(found_more) = suspect.pass_damage(&mut scan, &mut self.report.damage)? else {
                 break;
-            }
-            let reason = scan.invalid().map_or("the seal is not at its end", |it| it.reason());
-            note(&mut self.report.damage, segment.corrupt(lost, reason))?;
-            let found_more = scan.skip_damage()?;
+            };
             self.report.lost_bytes += scan.offset() - lost;
-            if named.clean_upto != 0 || !found_more {
-                self.lost_below = self.lost_below.max(upper_seq(named));
-            }
+            is_behind_damage = true;
             if !found_more {
                 break;
             }
-            lost_from = Some(lost);
+            if named.clean_upto != 0 {
+                self.lost_below = self.lost_below.max(upper_seq(named));
+            }
         }
-        if lost_from.is_some() {
+        if is_behind_damage {
             self.lost_below = self.lost_below.max(upper_seq(named));
         }
-        drop(scan);
-        self.segments.push(segment);
         Ok(())
     }
 
@@ -291,22 +314,25 @@ impl Gathered {
             let report = &mut self.report;
             let read = segment.read(place.offset, |record, _| {
                 let Record::Set { key, value, .. } = record else {
-                    return;
+                    return Ok(());
                 };
                 if is_stale {
                     report.stale_keys.push(key.to_vec());
                 }
-                if !(is_stale && strict) {
-                    report.keys += 1;
-                    batch.set(key, value);
+                if is_stale && strict {
+                    return Ok(());
                 }
+                if !batch.is_empty() && batch.byte_len() + key.len() + value.len() > BATCH_BYTES {
+                    write(&batch)?;
+                    batch.clear();
+                }
+                report.keys += 1;
+                batch.set(key, value);
+                Ok(())
             });
-            if let Err(error) = read {
-                note(&mut self.report.damage, error)?;
-            }
-            if batch.byte_len() >= BATCH_BYTES {
-                write(&batch)?;
-                batch.clear();
+            match read {
+                Ok(written) => written?,
+                Err(error) => note(&mut self.report.damage, error)?,
             }
         }
         write(&batch)?;
@@ -320,23 +346,4 @@ fn upper_seq(named: &Named) -> u64 {
         State::Sealed { .. } => named.max_seq.saturating_add(1),
         State::Open { .. } => u64::MAX,
     }
-}
-
-/// Whether a scan ended where it should, or at a tail that was never acknowledged as durable.
-fn is_regular_end(
-    segment: &Segment,
-    (named, is_whole): (&Named, bool),
-    scan: &Scan<'_>,
-    limit: u64,
-) -> Result<bool> {
-    let offset = scan.offset();
-    Ok(match named.state {
-        State::Sealed { len } => offset == len,
-        State::Open { .. } if scan.sealed() => true,
-        State::Open { .. } if is_whole => false,
-        State::Open { durable_upto } => {
-            let rest = beyond(&*segment.file, &segment.path, segment.salt, offset, limit)?;
-            offset >= durable_upto.max(scan.durable_upto()).max(rest.durable_upto)
-        }
-    })
 }

@@ -100,6 +100,21 @@ fn salvage_lists_stale_keys_and_strict_leaves_them_out() {
 }
 
 #[test]
+fn salvage_names_a_segment_that_it_cannot_use() {
+    let place = Place::with(&numbered(KEYS));
+    std::fs::remove_file(place.path("data/MANIFEST")).unwrap();
+    let is_segment = |name: &String| name.ends_with(".seg");
+    let name = format!("data/{}", place.list("data").into_iter().find(is_segment).unwrap());
+    let mut bytes = place.read(&name);
+    bytes[0] ^= 1;
+    place.write(&name, &bytes);
+    let said = place.run(&["salvage", "data", "saved"]).succeeded();
+    let damage = said.lines().find(|line| line.starts_with(&name)).unwrap();
+    assert_eq!(offset_in(damage, &name), 0);
+    assert_eq!(place.contents_of("saved"), Map::new());
+}
+
+#[test]
 fn salvage_never_writes_over_anything() {
     let (place, _, _) = damaged();
     std::fs::create_dir(place.path("full")).unwrap();

@@ -12,10 +12,10 @@ use crate::{jsonl, open, output, verify};
 
 /// Copy what is not damaged from one store into a new one
 ///
-/// SRC is only read. DST is made, and must not hold anything yet. A damaged range may have held a
-/// newer value of any key whose record is older than the range: such keys are listed, as JSON
-/// Lines, and their values may be stale; with --strict they are left out of DST. Ends with 0 when
-/// DST is whole, however much was lost.
+/// SRC is only read, without its lock where it cannot be written to. DST is made, and must not
+/// hold anything yet. A damaged range may have held a newer value of any key whose record is older
+/// than the range: such keys are listed, as JSON Lines, and their values may be stale; with
+/// --strict they are left out of DST. Ends with 0 when DST is whole, however much was lost.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kvs salvage data saved\n  kvs salvage --strict data saved")]
 pub struct Args {

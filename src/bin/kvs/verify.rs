@@ -12,7 +12,8 @@ use crate::{open, output};
 /// Check every record of the store, changing nothing
 ///
 /// Prints a line for each damaged place, `FILE: offset OFFSET: REASON`, and ends with 1 if there
-/// is one. `kvs salvage` saves what is not damaged. Makes no store.
+/// is one. `kvs salvage` saves what is not damaged. Makes no store. Where the store cannot be
+/// written to, as on a read-only file system, it is read without its lock.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  kvs --dir data verify")]
 pub struct Args {}

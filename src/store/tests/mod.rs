@@ -17,6 +17,7 @@ mod model;
 mod named;
 mod nested;
 mod pins;
+mod salvage;
 mod sequences;
 mod shuttled;
 mod sim;
