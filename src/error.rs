@@ -46,7 +46,9 @@ pub enum KvsError {
         /// The process that has it, where it can be told.
         pid: Option<u32>,
     },
-    /// Bytes that were durable are damaged. Nothing was repaired and nothing was skipped.
+    /// Bytes that were durable are damaged. Nothing was repaired and nothing was skipped. A read
+    /// that hands out borrowed bytes also answers this when they went bad while they were used;
+    /// what was made of them is thrown away, and the next read asks the file.
     #[error("{} is damaged at offset {offset}: {reason}", path.display())]
     Corrupt {
         /// The damaged file.

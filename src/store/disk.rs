@@ -5,6 +5,7 @@
 //! sync of the file, and a name is durable only after a sync of its directory.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -106,6 +107,32 @@ pub fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> i
         }
     }
     Ok(())
+}
+
+/// Copies bytes of a file to an offset of another.
+pub fn copy(
+    from: &dyn DiskFile,
+    range: Range<u64>,
+    to: &dyn DiskFile,
+    offset: u64,
+) -> io::Result<()> {
+    let mut bytes = vec![0; 64 << 10];
+    let mut at = range.start;
+    while at < range.end {
+        let len = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(bytes.len());
+        let piece = bytes.get_mut(..len).unwrap_or_default();
+        let read = read_full_at(from, piece, at)?;
+        write_all_at(to, piece.get(..read).unwrap_or_default(), offset + (at - range.start))?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// Writes bytes again in place: a failed sync may have left their pages clean and not on disk. One
+/// that stops half-way has written what was there already.
+pub fn rewrite(file: &dyn DiskFile, range: Range<u64>) -> io::Result<()> {
+    let start = range.start;
+    copy(file, range, file, start)
 }
 
 /// Gives `directory` a file of that name with these bytes, in the place of the one that has it:

@@ -10,13 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::appender::Appender;
-use super::disk::{read_exact_at, write_all_at};
+use super::disk::rewrite;
 use super::segment::Segment;
 use super::sync::lock;
 use crate::error::{KvsError, Result};
-
-/// What is copied at once when the tail is written again.
-const CHUNK: u64 = 1 << 20;
 
 pub(crate) struct Durable {
     state: Mutex<State>,
@@ -125,22 +122,12 @@ impl Durable {
 
     /// Writes the unproven bytes again in place, so that the next sync takes them along.
     fn write_unproven(&self, state: &mut State) -> Result<()> {
-        let Some(Range { start, end }) = state.unproven.clone() else {
-            return Ok(());
-        };
-        let segment = &state.segment;
-        let mut at = start;
-        let mut bytes = Vec::new();
-        while at < end {
-            let len = (end - at).min(CHUNK);
-            bytes.resize(usize::try_from(len).unwrap_or_default(), 0);
-            let copied = read_exact_at(&*segment.file, &mut bytes, at)
-                .and_then(|()| write_all_at(&*segment.file, &bytes, at));
-            // A write that stopped half-way has written what was there already.
-            copied.map_err(|error| self.poison(KvsError::io("rewrite", &segment.path, error)))?;
-            at += len;
+        if let Some(range) = state.unproven.clone() {
+            let segment = &state.segment;
+            let written = rewrite(&*segment.file, range);
+            written.map_err(|error| self.poison(KvsError::io("rewrite", &segment.path, error)))?;
+            state.unproven = None;
         }
-        state.unproven = None;
         Ok(())
     }
 }

@@ -15,11 +15,16 @@ use super::hash::{Hasher, IDENTITY_BYTES, KeyHash};
 use super::names::SegmentId;
 use super::record::{self, ALIGN, Record, Salt};
 use super::scan::Found;
-use super::segment::{HEADER_BYTES, StoreId};
+use super::segment::{HEADER_BYTES, Segment, Shelf, StoreId};
 
 const MAGIC: [u8; 8] = *b"KVS-HINT";
 const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 72;
+/// The fewest and the most bytes of an entry: kind and hash, then four numbers of variable length.
+const ENTRY_BYTES_MIN: u64 = 1 + IDENTITY_BYTES as u64 + 4;
+const ENTRY_BYTES_MAX: u64 = 1 + IDENTITY_BYTES as u64 + 4 * 9;
+/// The length of the shortest record for which there is an entry.
+const RECORD_BYTES_MIN: u64 = record::padded(record::HEAD + 1) as u64;
 
 /// What a hint says about itself. Arrays, so that its length is fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -43,6 +48,22 @@ pub(crate) struct Subject {
     pub(crate) id: SegmentId,
     pub(crate) salt: Salt,
     pub(crate) len: u64,
+}
+
+impl Subject {
+    /// The most bytes that a hint for this segment can have. A file that is longer is none, and
+    /// is not worth the memory to find out.
+    pub(crate) fn hint_bytes_max(&self) -> u64 {
+        let records = self.len.saturating_sub(HEADER_BYTES as u64) / RECORD_BYTES_MIN;
+        records.saturating_mul(ENTRY_BYTES_MAX).saturating_add(HEAD_BYTES as u64)
+    }
+}
+
+impl Subject {
+    pub(crate) fn new(shelf: &Shelf, segment: &Segment) -> Subject {
+        let (store_id, len) = (shelf.store_id, segment.end());
+        Subject { store_id, id: segment.id, salt: segment.salt, len }
+    }
 }
 
 /// What kind of record an entry stands for. The order of the variants is part of the format.
@@ -192,8 +213,9 @@ impl Hint {
         if kvs_bug!("trust_hint") {
             expected.crc = head.crc;
         }
-        // An entry has at least 17 bytes: a count that cannot be is not believed.
-        if head != expected || entries > body.len() as u64 / 17 {
+        let is_too_long = bytes.len() as u64 > subject.hint_bytes_max();
+        // A count that cannot be is not believed.
+        if head != expected || is_too_long || entries > body.len() as u64 / ENTRY_BYTES_MIN {
             return None;
         }
         Some(Hint { bytes, entries, tombstone_bytes })
@@ -214,5 +236,69 @@ impl Hint {
             let hash = KeyHash::from_identity(encoded.identity);
             (end <= segment_len).then_some(Entry { kind: encoded.kind, hash, offset, len, seq })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hash::HashSeed;
+    use super::super::scan::Found;
+    use super::{
+        ALIGN, Builder, ENTRY_BYTES_MIN, HEAD_BYTES, HEADER_BYTES, Hasher, Hint, RECORD_BYTES_MIN,
+        Record, Salt, SegmentId, StoreId, Subject, record,
+    };
+
+    fn subject(len: u64) -> Subject {
+        Subject { store_id: StoreId([7; 16]), id: SegmentId(1), salt: Salt(1), len }
+    }
+
+    /// The hint of a segment that holds these records, and the length of the segment.
+    fn hint_of<'a>(records: impl Iterator<Item = Record<'a>>) -> (Vec<u8>, u64) {
+        let hasher = Hasher::new(HashSeed([1, 2]));
+        let mut builder = Builder::new();
+        let mut offset = HEADER_BYTES as u64;
+        for record in records {
+            let disk_len = record::encode(&mut Vec::new(), &record);
+            builder.add(&Found { offset, record, disk_len }, &hasher);
+            offset += disk_len as u64;
+        }
+        (builder.finish(subject(offset)), offset)
+    }
+
+    #[test]
+    fn no_hint_is_longer_than_what_its_segment_allows() {
+        let removes = |seqs: [u64; 2]| {
+            hint_of(seqs.into_iter().cycle().take(100).map(|seq| Record::Remove { seq, key: b"" }))
+        };
+        // The shortest records there are, and steps that take the most bytes.
+        for seqs in [[1, 2], [0, 1 << 40], [0, u64::MAX / 2]] {
+            let (hint, len) = removes(seqs);
+            assert!(hint.len() as u64 <= subject(len).hint_bytes_max(), "{} of {len}", hint.len());
+            let opened = Hint::open(hint, subject(len)).unwrap();
+            assert_eq!(opened.iter(len).count(), 100);
+        }
+        let (hint, len) = removes([1, 2]);
+        assert_eq!((len - HEADER_BYTES as u64) / 100, RECORD_BYTES_MIN);
+        assert_eq!((hint.len() - HEAD_BYTES) as u64 / 100, ENTRY_BYTES_MIN);
+        assert_eq!(len % ALIGN as u64, 0);
+        // A key that is set once in a long while: gaps and lengths of more than a byte.
+        let value = vec![0; 1 << 20];
+        let set = |seq| Record::Set { seq, expires_at_ms: u64::MAX, key: b"", value: &value };
+        let (hint, len) = hint_of([set(u64::MAX), set(0)].into_iter());
+        assert!(hint.len() as u64 <= subject(len).hint_bytes_max());
+        assert!(Hint::open(hint, subject(len)).is_some());
+    }
+
+    #[test]
+    fn a_hint_that_is_longer_than_its_segment_allows_is_none() {
+        let (hint, len) = hint_of([Record::Remove { seq: 1, key: b"" }].into_iter());
+        let long = usize::try_from(subject(len).hint_bytes_max()).unwrap() + 1;
+        let with = |bytes: usize| {
+            let mut builder = Builder::new();
+            builder.body = vec![0; bytes - HEAD_BYTES];
+            Hint::open(builder.finish(subject(len)), subject(len))
+        };
+        assert!(Hint::open(hint, subject(len)).is_some());
+        assert!(with(long - 1).is_some() && with(long).is_none());
     }
 }

@@ -80,8 +80,10 @@ impl Location {
     }
 }
 
-fn shard_of(hash: KeyHash) -> usize {
-    Keydir::shard_of(hash)
+/// The shard that a key belongs to.
+#[inline]
+pub(crate) fn shard_of(hash: KeyHash) -> usize {
+    usize::try_from(hash.place >> (64 - SHARD_BITS)).unwrap_or_default()
 }
 
 fn tag_of(hash: KeyHash) -> u64 {
@@ -264,12 +266,6 @@ impl Keydir {
         SHARDS
     }
 
-    /// The shard that a key belongs to.
-    #[inline]
-    pub(crate) fn shard_of(hash: KeyHash) -> usize {
-        usize::try_from(hash.place >> (64 - SHARD_BITS)).unwrap_or_default()
-    }
-
     /// The occupied slots of a shard, as (tag, location), by tag. Keys that come or go meanwhile
     /// may be there, once or twice, or not.
     pub(crate) fn copy_shard(&self, pin: &Pin<'_>, shard: usize) -> Vec<(u64, Location)> {
@@ -396,11 +392,6 @@ impl Writer<'_> {
         self.keydir.candidates(&pin, hash).any(|candidate| candidate == location)
     }
 
-    /// Makes room for the keys of a shard that is to be filled.
-    pub(crate) fn reserve(&mut self, shard: usize, keys: usize) {
-        self.make_room(shard, keys);
-    }
-
     /// Says that segments went out of use.
     pub(crate) fn next_generation(&mut self) {
         self.keydir.generation.fetch_add(1, Ordering::AcqRel);
@@ -419,7 +410,7 @@ impl Writer<'_> {
 
     /// Rebuilds a shard if `keys` more would make it too full: larger, or as large and without
     /// the marks of removed keys.
-    fn make_room(&mut self, shard: usize, keys: usize) {
+    pub(crate) fn make_room(&mut self, shard: usize, keys: usize) {
         let Some(Counts { live, used }) = self.state.shards.get(shard).copied() else {
             return;
         };

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::hash::KeyHash;
 use super::hint::{Entry, Hint, Kind};
-use super::keydir::{Keydir, Location, Writer};
+use super::keydir::{Keydir, Location, Writer, shard_of};
 use super::segment::Segment;
 use crate::error::{KvsError, Result};
 
@@ -38,7 +38,7 @@ const _: () = assert!(size_of::<Candidate>() <= 40, "opening takes 40 bytes an e
 pub(crate) fn load(sources: &[Source], writer: &mut Writer<'_>) -> Result<u64> {
     let mut starts = vec![0_usize; Keydir::shards() + 1];
     for (_, entry) in entries(sources) {
-        if let Some(count) = starts.get_mut(Keydir::shard_of(entry.hash) + 1) {
+        if let Some(count) = starts.get_mut(shard_of(entry.hash) + 1) {
             *count += 1;
         }
     }
@@ -54,7 +54,7 @@ pub(crate) fn load(sources: &[Source], writer: &mut Writer<'_>) -> Result<u64> {
     candidates.resize(total, Candidate::default());
     let mut next = starts.clone();
     for (number, entry) in entries(sources) {
-        let at = next.get_mut(Keydir::shard_of(entry.hash));
+        let at = next.get_mut(shard_of(entry.hash));
         let place = at.and_then(|at| {
             *at += 1;
             candidates.get_mut(*at - 1)
@@ -131,7 +131,7 @@ fn load_shard(
             seat = (seat + 1) & (size - 1);
         }
     }
-    writer.reserve(shard, keys);
+    writer.make_room(shard, keys);
     for seat in seats.iter() {
         let Some(candidate) = candidates.get(*seat as usize) else {
             continue;

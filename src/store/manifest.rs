@@ -25,6 +25,12 @@ const MAGIC: [u8; 8] = *b"KVS-MANI";
 const HEAD_BYTES: usize = 16;
 /// A manifest names at most 65536 segments, of less than 128 bytes each.
 const BYTES_MAX: u64 = 16 << 20;
+const SEGMENTS_MAX: u64 = 1 << 16;
+/// The fewest bytes that a segment takes: seven numbers of variable length.
+const NAMED_BYTES_MIN: u64 = 7;
+/// The highest id and the highest seq that are believed. No store gets there, and whoever counts
+/// on from one does not overflow.
+const NUMBER_MAX: u64 = 1 << 62;
 /// How many seqs are reserved ahead.
 pub(crate) const SEQ_RESERVE: u64 = 1 << 20;
 
@@ -41,7 +47,9 @@ pub(crate) struct Manifest {
     pub(crate) clock_floor_ms: u64,
     /// The highest seq that was superseded by a write, or dropped, in any compaction.
     pub(crate) history_floor: u64,
-    /// In the order of their ids.
+    /// In the order of their ids. The last field of the encoding, as a sequence of bincode: a
+    /// count, then each of them. Not derived, so that the count is checked before it is believed.
+    #[wincode(skip)]
     pub(crate) segments: Vec<Named>,
 }
 
@@ -90,7 +98,9 @@ impl Manifest {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let body = wincode::config::serialize(self, record::encoding()).unwrap_or_default();
+        let mut body = wincode::config::serialize(self, record::encoding()).unwrap_or_default();
+        let segments = wincode::config::serialize(&self.segments, record::encoding());
+        body.extend_from_slice(&segments.unwrap_or_default());
         let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len());
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -153,11 +163,120 @@ impl Manifest {
         if checksum(field(8), body) != field(12) {
             return Err(corrupt("the checksum does not match"));
         }
-        let manifest = wincode::config::deserialize_exact(body, record::encoding());
-        manifest.map(Some).map_err(|_| corrupt("it cannot be decoded"))
+        let manifest = Manifest::decode(body).ok_or_else(|| corrupt("it cannot be decoded"))?;
+        if !manifest.is_plausible() {
+            return Err(corrupt("it has a number that no store comes to"));
+        }
+        Ok(Some(manifest))
+    }
+
+    fn decode(mut body: &[u8]) -> Option<Manifest> {
+        let encoding = record::encoding;
+        let mut manifest: Manifest =
+            wincode::config::deserialize_from(&mut body, encoding()).ok()?;
+        let count: u64 = wincode::config::deserialize_from(&mut body, encoding()).ok()?;
+        if count > SEGMENTS_MAX.min(body.len() as u64 / NAMED_BYTES_MIN) {
+            return None;
+        }
+        manifest.segments.try_reserve_exact(usize::try_from(count).ok()?).ok()?;
+        for _ in 0..count {
+            let named = wincode::config::deserialize_from(&mut body, encoding()).ok()?;
+            manifest.segments.push(named);
+        }
+        body.is_empty().then_some(manifest)
+    }
+
+    /// Whether nobody who counts on from here overflows, and the next id is really a new one.
+    fn is_plausible(&self) -> bool {
+        let is_low = |number: u64| number <= NUMBER_MAX;
+        let is_known = |named: &Named| named.id < self.next_segment && is_low(named.max_seq);
+        is_low(self.next_segment) && is_low(self.reserved_seq) && self.segments.iter().all(is_known)
     }
 }
 
 fn checksum(version: u32, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&version.to_le_bytes()), body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::real_disk::RealDisk;
+    use super::{HEAD_BYTES, MAGIC, Manifest, Named, State, StoreId, VERSION, checksum};
+    use crate::error::{KvsError, Result};
+
+    fn manifest() -> Manifest {
+        Manifest {
+            store_id: StoreId([7; 16]),
+            hash_seed: [1, 2],
+            next_segment: 3,
+            reserved_seq: 100,
+            clock_floor_ms: 0,
+            history_floor: 0,
+            segments: vec![named(1, 50), named(2, 0)],
+        }
+    }
+
+    fn named(id: u64, max_seq: u64) -> Named {
+        let state = State::Sealed { len: 4096 };
+        Named { id, salt: 5, state, min_seq: 1, max_seq, clean_upto: 0 }
+    }
+
+    fn load(directory: &Path, bytes: &[u8]) -> Result<Option<Manifest>> {
+        std::fs::write(directory.join("MANIFEST"), bytes).unwrap();
+        Manifest::load(&RealDisk, directory)
+    }
+
+    /// A manifest whose checksum is right whatever its body is.
+    fn around(body: &[u8]) -> Vec<u8> {
+        let crc = checksum(VERSION, body).to_le_bytes();
+        [&MAGIC[..], &VERSION.to_le_bytes(), &crc, body].concat()
+    }
+
+    #[track_caller]
+    fn is_refused(loaded: &Result<Option<Manifest>>) {
+        assert!(matches!(loaded, Err(KvsError::Corrupt { .. })), "{loaded:?}");
+    }
+
+    #[test]
+    fn a_count_that_the_bytes_cannot_hold_is_refused_and_not_allocated() {
+        let dir = tempfile::tempdir().unwrap();
+        let none = Manifest { segments: Vec::new(), ..manifest() };
+        let bytes = none.encode();
+        assert_eq!(load(dir.path(), &bytes).unwrap(), Some(none));
+        let fixed = &bytes[HEAD_BYTES..bytes.len() - 1];
+        let huge = [&[253][..], &[0xff; 8]].concat();
+        for count in [&[1][..], &[252, 0, 0, 1, 0], &[252, 0xff, 0xff, 0xff, 0xff], &huge] {
+            is_refused(&load(dir.path(), &around(&[fixed, count].concat())));
+        }
+    }
+
+    #[test]
+    fn trailing_and_missing_bytes_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = manifest().encode();
+        assert_eq!(load(dir.path(), &bytes).unwrap(), Some(manifest()));
+        let body = &bytes[HEAD_BYTES..];
+        for len in 0..body.len() {
+            is_refused(&load(dir.path(), &around(&body[..len])));
+        }
+        is_refused(&load(dir.path(), &around(&[body, &[0]].concat())));
+    }
+
+    #[test]
+    fn numbers_that_would_overflow_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let cases = [
+            Manifest { next_segment: u64::MAX, ..manifest() },
+            Manifest { next_segment: (1 << 62) + 1, ..manifest() },
+            Manifest { reserved_seq: u64::MAX - 5, ..manifest() },
+            Manifest { segments: vec![named(1, u64::MAX)], ..manifest() },
+            Manifest { segments: vec![named(u64::MAX, 0)], ..manifest() },
+            Manifest { next_segment: 2, ..manifest() },
+        ];
+        for case in cases {
+            is_refused(&load(dir.path(), &case.encode()));
+        }
+    }
 }

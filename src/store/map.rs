@@ -6,13 +6,13 @@
 //! handler was there before.
 //!
 //! Bytes of a mapping may be replaced by zeros at any moment; a reader that must not see that
-//! compares `faults()` before and after.
+//! compares `Map::moment` before and after.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, Once, OnceLock};
 
 use super::sync::lock;
@@ -25,6 +25,25 @@ pub struct Map {
     file: Arc<File>,
     /// The place in the guard's table.
     guard: Option<usize>,
+    /// How often `renew` was called.
+    renewals: AtomicU64,
+}
+
+/// What had been replaced in a mapping at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Pages of zeros put in the place of pages of the file.
+    faults: u64,
+    /// Pages of the file put back.
+    renewals: u64,
+}
+
+impl Moment {
+    /// Whether every page that became zeros since the moment `earlier` is zeros still: then bytes
+    /// that are right now were right all the time.
+    pub(crate) fn has_kept_faults_since(self, earlier: Moment) -> bool {
+        self.renewals == earlier.renewals
+    }
 }
 
 impl Map {
@@ -40,7 +59,7 @@ impl Map {
         }
         let start = start.expose_provenance();
         let guard = guarded.then(|| guard::watch(start, len));
-        Ok(Map { start, len, file, guard })
+        Ok(Map { start, len, file, guard, renewals: AtomicU64::new(0) })
     }
 
     /// The bytes from `offset` to `end`, which must lie within the file.
@@ -55,9 +74,25 @@ impl Map {
         Some(unsafe { std::slice::from_raw_parts(start, end - offset) })
     }
 
+    /// What was replaced by now. A reader whose bytes were zeros of the guard at any time between
+    /// two moments finds them to differ.
+    #[inline]
+    pub(crate) fn moment(&self) -> Moment {
+        // What was read before is read before the counts are. An acquiring load alone would keep
+        // only what comes after it in its place.
+        fence(Ordering::Acquire);
+        let faults = self.guard.map_or(0, guard::faults);
+        let moment = Moment { faults, renewals: self.renewals.load(Ordering::Acquire) };
+        // And what is read after it stays after it.
+        fence(Ordering::Acquire);
+        moment
+    }
+
     /// Maps the file anew at the same place, so that pages that the guard replaced are asked for
     /// again.
     pub(crate) fn renew(&self) -> io::Result<()> {
+        // Counted first, as faults are: who sees a page of the file again finds it counted.
+        self.renewals.fetch_add(1, Ordering::SeqCst);
         // SAFETY: MAP_FIXED replaces exactly our own mapping, atomically, by one of the same
         // file, length and protection.
         let start = unsafe {
@@ -80,12 +115,6 @@ impl Drop for Map {
         // SAFETY: the mapping is ours, and no slice of it outlives `self`.
         unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(self.start), self.len) };
     }
-}
-
-/// How many faults the guard has mended in this process.
-#[inline]
-pub(crate) fn faults() -> u64 {
-    guard::FAULTS.load(Ordering::Acquire)
 }
 
 /// Asks the processor to fetch what lies at an address; any address will do.
@@ -111,8 +140,6 @@ impl Map {
 mod guard {
     use super::{AtomicU64, AtomicUsize, Mutex, Once, OnceLock, Ordering, lock};
 
-    pub(super) static FAULTS: AtomicU64 = AtomicU64::new(0);
-
     /// The ranges to watch. A table of fixed size, because a signal handler can take no lock and
     /// follow no pointer that may be freed. One place for each segment number, and some.
     static RANGES: [Range; 1 << 17] = [const { Range::new() }; 1 << 17];
@@ -125,12 +152,26 @@ mod guard {
     struct Range {
         start: AtomicUsize,
         end: AtomicUsize,
+        /// Only ever grows, whoever has the place.
+        faults: AtomicU64,
     }
 
     impl Range {
         const fn new() -> Range {
-            Range { start: AtomicUsize::new(0), end: AtomicUsize::new(0) }
+            let faults = AtomicU64::new(0);
+            Range { start: AtomicUsize::new(0), end: AtomicUsize::new(0), faults }
         }
+
+        fn contains(&self, address: usize) -> bool {
+            let end = self.end.load(Ordering::Acquire);
+            address < end && address >= self.start.load(Ordering::Acquire)
+        }
+    }
+
+    /// How many faults were mended in the range at a place of the table.
+    #[inline]
+    pub(super) fn faults(place: usize) -> u64 {
+        RANGES.get(place).map_or(0, |range| range.faults.load(Ordering::Acquire))
     }
 
     /// Watches a range of addresses, and gives its place in the table.
@@ -186,16 +227,15 @@ mod guard {
         // SAFETY: the kernel hands a valid siginfo to an SA_SIGINFO handler.
         let address = unsafe { (*info).si_addr() } as usize;
         let used = USED.load(Ordering::SeqCst);
-        let ours = RANGES.iter().take(used).any(|range| {
-            let end = range.end.load(Ordering::Acquire);
-            address < end && address >= range.start.load(Ordering::Acquire)
-        });
-        if !ours || !put_zeros_under(address) {
+        let ours = RANGES.iter().take(used).find(|range| range.contains(address));
+        if !ours.is_some_and(|range| put_zeros_under(address, range)) {
             pass_on(signal, info, context);
         }
     }
 
-    fn put_zeros_under(address: usize) -> bool {
+    fn put_zeros_under(address: usize, range: &Range) -> bool {
+        // Counted before there is anything to see: another thread may read the zeros at once.
+        range.faults.fetch_add(1, Ordering::SeqCst);
         let page = PAGE.load(Ordering::Relaxed);
         // SAFETY: the page lies within a mapping of ours; replacing it is what the guard is for.
         let placed = unsafe {
@@ -203,7 +243,6 @@ mod guard {
             let flags = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
             libc::mmap(at, page, libc::PROT_READ, flags, -1, 0)
         };
-        FAULTS.fetch_add(1, Ordering::SeqCst);
         placed != libc::MAP_FAILED
     }
 
@@ -227,6 +266,81 @@ mod guard {
         } else {
             // SAFETY: it was installed as a handler of this type.
             unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler)(signal) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+    use std::sync::{Arc, Barrier};
+    use std::thread;
+
+    use super::Map;
+
+    const PAGE: usize = 4096;
+
+    /// A file of ones, and its mapping.
+    fn filled(pages: usize) -> (Arc<File>, Map) {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        fill(&file, pages);
+        let map = Map::new(Arc::clone(&file), pages * PAGE, true).unwrap();
+        (file, map)
+    }
+
+    fn fill(file: &File, pages: usize) {
+        file.write_all_at(&vec![1; pages * PAGE], 0).unwrap();
+    }
+
+    fn first_of(map: &Map, page: usize) -> u8 {
+        let byte = map.get(page * PAGE, page * PAGE + 1).unwrap();
+        // SAFETY: it lies within the mapping.
+        unsafe { std::ptr::read_volatile(byte.as_ptr()) }
+    }
+
+    #[test]
+    fn a_fault_is_counted_for_its_mapping_alone_and_renewal_brings_the_file_back() {
+        let (file, map) = filled(2);
+        let (_other_file, other) = filled(2);
+        let (before, before_of_other) = (map.moment(), other.moment());
+        file.set_len(PAGE as u64).unwrap();
+        assert_eq!((first_of(&map, 0), map.moment()), (1, before));
+        assert_eq!(first_of(&map, 1), 0);
+        assert_ne!(map.moment(), before);
+        assert!(map.moment().has_kept_faults_since(before));
+        assert_eq!(other.moment(), before_of_other);
+
+        fill(&file, 2);
+        assert_eq!(first_of(&map, 1), 0, "the zeros stay until the mapping is renewed");
+        map.renew().unwrap();
+        assert_eq!(first_of(&map, 1), 1);
+        assert!(!map.moment().has_kept_faults_since(before));
+    }
+
+    #[test]
+    fn who_reads_a_zero_finds_its_fault_counted() {
+        const PAGES: usize = 64;
+        for _ in 0..300 {
+            let (file, map) = filled(PAGES);
+            file.set_len(0).unwrap();
+            let before = map.moment().faults;
+            let step = Barrier::new(2);
+            let read = || {
+                (0..PAGES).all(|page| {
+                    step.wait();
+                    let is_zero = first_of(&map, page) == 0;
+                    let faults = map.moment().faults - before;
+                    step.wait();
+                    // Each page before this one has had a fault at least.
+                    !is_zero || faults > page as u64
+                })
+            };
+            let all_counted = thread::scope(|scope| {
+                let readers = [scope.spawn(read), scope.spawn(read)];
+                readers.map(|reader| reader.join().unwrap())
+            });
+            assert_eq!(all_counted, [true, true]);
         }
     }
 }

@@ -39,6 +39,7 @@ mod stats;
 mod worker;
 mod open;
 mod registry;
+mod damage;
 mod verify;
 mod salvage;
 #[cfg(any(test, fuzzing))]
@@ -50,12 +51,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+pub use damage::Damage;
 pub use group::Written;
 pub use iter::{Iter, Keys};
 pub use read::Value;
 pub use salvage::{SalvageReport, salvage};
 pub use stats::{SegmentStats, Stats};
-pub use verify::{Damage, Progress, VerifyReport, verify};
+pub use verify::{Progress, VerifyReport, verify};
 
 use self::core::{Core, Environment};
 use crate::batch::{Batch, Operation};

@@ -52,9 +52,9 @@ pub(crate) fn quarantined(id: SegmentId, offset: u64) -> String {
 
 /// Tells what a name stands for. Only names that this file formats are segments or hints.
 pub(crate) fn parse(name: &str) -> Name {
+    // Two names must never stand for one segment: "00000000001" is not what 1 is formatted as.
     let id = |stem: &str| {
-        let digits = stem.len() >= 10 && stem.bytes().all(|b| b.is_ascii_digit());
-        stem.parse().ok().filter(|_| digits).map(SegmentId)
+        stem.parse().ok().map(SegmentId).filter(|id: &SegmentId| id.to_string() == stem)
     };
     if name == MANIFEST_NEW || name == ENGINE_NEW {
         return Name::New;
@@ -78,7 +78,17 @@ mod tests {
             assert_eq!(parse(&segment(id)), Name::Segment(id));
             assert_eq!(parse(&hint(id)), Name::Hint(id));
         }
-        for other in ["1.seg", "000000000a.seg", "0000000001.segx", "+000000001.seg", ".hint"] {
+        let others = [
+            "1.seg",
+            "000000000a.seg",
+            "0000000001.segx",
+            "+000000001.seg",
+            ".hint",
+            "00000000001.seg",
+            "00000000001.hint",
+            "18446744073709551616.seg",
+        ];
+        for other in others {
             assert_eq!(parse(other), Name::Other, "{other}");
         }
     }

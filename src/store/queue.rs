@@ -120,23 +120,20 @@ impl<G: Group> Queue<G> {
         state.leading = true;
         let spare = state.spare.take().unwrap_or_default();
         let mut group = mem::replace(&mut state.open, spare);
-        let tickets = mem::take(&mut state.tickets);
+        let mut tickets = mem::take(&mut state.tickets);
         if state.waiting_for_room > 0 {
             self.room.notify_all();
         }
         drop(state);
         commit(&mut group);
         let outcome = group.outcome(request);
-        let outcomes: Vec<G::Outcome> = tickets
-            .iter()
-            .filter(|ticket| own.as_ref().is_none_or(|own| !Arc::ptr_eq(own, ticket)))
-            .map(|ticket| group.outcome(ticket.request))
-            .collect();
+        if let Some(own) = own {
+            tickets.retain(|ticket| !Arc::ptr_eq(&own, ticket));
+        }
+        let outcomes: Vec<G::Outcome> =
+            tickets.iter().map(|ticket| group.outcome(ticket.request)).collect();
         self.hand_over(group);
-        let followers = tickets
-            .iter()
-            .filter(|ticket| own.as_ref().is_none_or(|own| !Arc::ptr_eq(own, ticket)));
-        followers.zip(outcomes).for_each(|(ticket, outcome)| ticket.finish(outcome));
+        tickets.iter().zip(outcomes).for_each(|(ticket, outcome)| ticket.finish(outcome));
         Ok(outcome)
     }
 

@@ -202,17 +202,8 @@ impl Core {
         if !segment.sealed.load(Ordering::Acquire) {
             return None;
         }
-        let hint = load_hint(&self.shelf, self.subject(segment))?;
+        let hint = load_hint(&self.shelf, Subject::new(&self.shelf, segment))?;
         hint.iter(segment.end()).find(|entry| entry.offset == offset)
-    }
-
-    pub(crate) fn subject(&self, segment: &Segment) -> Subject {
-        Subject {
-            store_id: self.shelf.store_id,
-            id: segment.id,
-            salt: segment.salt,
-            len: segment.end(),
-        }
     }
 }
 
@@ -233,14 +224,10 @@ fn value_at(segment: &Segment, offset: u64, key: &[u8]) -> Result<Option<Value>>
         }
     }
     // No mapping, or one that shows something wrong.
-    let bytes = segment.pread(offset)?;
-    match super::record::read(&bytes, segment.salt, offset) {
-        Ok((Record::Set { key: found, value, .. }, _)) => {
-            Ok((found == key).then(|| Value(value.to_vec())))
-        }
-        Ok(_) => Err(segment.corrupt(offset, Invalid::Encoding.reason())),
-        Err(invalid) => Err(segment.corrupt(offset, invalid.reason())),
-    }
+    segment.read_file(offset, |record, _| match record {
+        Record::Set { key: found, value, .. } => Ok((found == key).then(|| Value(value.to_vec()))),
+        _ => Err(segment.corrupt(offset, Invalid::Encoding.reason())),
+    })?
 }
 
 impl From<Vec<u8>> for Value {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::disk::{Access, Disk, DiskLock, read_full_at, write_all_at};
+use super::disk::{Access, Disk, DiskLock, copy, read_full_at, rewrite};
 use super::hash::Hasher;
 use super::hint::{Builder, Hint, Subject};
 use super::load::Source;
@@ -156,7 +156,7 @@ fn sealed(shelf: &Shelf, named: &Named, len: u64, number: u16, hasher: &Hasher) 
     segment.file_bytes.store(file_len, Ordering::Relaxed);
     segment.sealed.store(true, Ordering::Relaxed);
     segment.clean_upto.store(named.clean_upto, Ordering::Relaxed);
-    let subject = Subject { store_id: shelf.store_id, id: named.id(), salt: named.salt(), len };
+    let subject = Subject::new(shelf, &segment);
     let hint = match load_hint(shelf, subject) {
         Some(hint) => {
             segment.hinted.store(true, Ordering::Relaxed);
@@ -169,7 +169,7 @@ fn sealed(shelf: &Shelf, named: &Named, len: u64, number: u16, hasher: &Hasher) 
                 builder.add(&found, hasher);
             }
             if !scan.sealed() || scan.offset() != len {
-                let reason = scan.invalid().map_or("the seal is not at its end", |it| it.reason());
+                let reason = scan.reason();
                 return Err(segment.corrupt(scan.offset(), reason));
             }
             own_hint(builder, subject, &segment)?
@@ -183,7 +183,9 @@ fn sealed(shelf: &Shelf, named: &Named, len: u64, number: u16, hasher: &Hasher) 
 /// The hint of a segment, if there is a valid one.
 pub(crate) fn load_hint(shelf: &Shelf, subject: Subject) -> Option<Hint> {
     let file = shelf.disk.open(&shelf.path(&names::hint(subject.id)), Access::Read).ok()?;
-    let len = usize::try_from(file.len().ok()?).ok()?;
+    // What is longer than any hint of that segment is none, and takes no memory to find out.
+    let len = file.len().ok().filter(|len| *len <= subject.hint_bytes_max())?;
+    let len = usize::try_from(len).ok()?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).ok()?;
     bytes.resize(len, 0);
@@ -278,7 +280,7 @@ fn place_sealed(shelf: &Shelf, recovered: &mut Recovered, opened: Opened) -> Res
         let path = segment.path.clone();
         move |error| KvsError::io(action, &path, error)
     };
-    rewrite(&segment, durable_upto.min(len)..len)?;
+    rewrite(&*segment.file, durable_upto.min(len)..len).map_err(io("rewrite"))?;
     segment.file.set_len(len).map_err(io("cut"))?;
     segment.file.sync_all().map_err(io("sync"))?;
     segment.file_bytes.store(len, Ordering::Relaxed);
@@ -330,26 +332,11 @@ fn add_source(
     segment: Arc<Segment>,
     builder: Builder,
 ) -> Result<()> {
-    let subject = Subject {
-        store_id: shelf.store_id,
-        id: segment.id,
-        salt: segment.salt,
-        len: segment.end(),
-    };
+    let subject = Subject::new(shelf, &segment);
     let hint = own_hint(builder, subject, &segment)?;
     segment.tombstone_bytes.store(hint.tombstone_bytes, Ordering::Relaxed);
     recovered.sources.push(Source { segment, hint });
     Ok(())
-}
-
-/// Writes bytes again in place: a failed sync may have left their pages clean and not on disk.
-fn rewrite(segment: &Segment, range: Range<u64>) -> Result<()> {
-    let io = |error| KvsError::io("rewrite", &segment.path, error);
-    copy(range, |at, bytes| {
-        let read = read_full_at(&*segment.file, bytes, at)?;
-        write_all_at(&*segment.file, bytes.get(..read).unwrap_or_default(), at)
-    })
-    .map_err(io)
 }
 
 /// Keeps a copy of what is about to be cut off, durable when this returns.
@@ -370,30 +357,10 @@ fn quarantine(shelf: &Shelf, segment: &Segment, range: Range<u64>) -> Result<()>
         opened => opened,
     };
     let file = file.map_err(io("create"))?;
-    let start = range.start;
-    copy(range, |at, bytes| {
-        let read = read_full_at(&*segment.file, bytes, at)?;
-        write_all_at(&*file, bytes.get(..read).unwrap_or_default(), at - start)
-    })
-    .map_err(io("write"))?;
+    copy(&*segment.file, range, &*file, 0).map_err(io("write"))?;
     file.sync_all().map_err(io("sync"))?;
     disk.sync_dir(&directory).map_err(io("sync"))?;
     disk.sync_dir(&shelf.directory).map_err(io("sync"))
-}
-
-/// Goes over a range in pieces that fit into memory.
-fn copy(
-    range: Range<u64>,
-    mut piece: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut bytes = vec![0; 64 << 10];
-    let mut at = range.start;
-    while at < range.end {
-        let len = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(bytes.len());
-        piece(at, bytes.get_mut(..len).unwrap_or_default())?;
-        at += len as u64;
-    }
-    Ok(())
 }
 
 /// Removes what no manifest names: outputs of a compaction that did not finish, segments prepared

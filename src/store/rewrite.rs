@@ -18,7 +18,7 @@ use super::compaction::Facts;
 use super::core::Core;
 use super::disk::{Access, DiskFile, write_all_at};
 use super::hash::KeyHash;
-use super::hint::Builder;
+use super::hint::{Builder, Subject};
 use super::keydir::Location;
 use super::manifest::{Named, State};
 use super::names::{self, Name, SegmentId};
@@ -201,7 +201,7 @@ impl Rewrite<'_> {
         }
         if !scan.sealed() || scan.offset() != input.end() {
             input.damaged.store(true, Ordering::Relaxed);
-            let reason = scan.invalid().map_or("the seal is not at its end", |it| it.reason());
+            let reason = scan.reason();
             return Err(input.corrupt(scan.offset(), reason));
         }
         Ok(())
@@ -383,12 +383,12 @@ impl Core {
         }
         if scan.offset() != segment.end() {
             segment.damaged.store(true, Ordering::Relaxed);
-            let reason = scan.invalid().map_or("the seal is not at its end", |it| it.reason());
+            let reason = scan.reason();
             return Err(segment.corrupt(scan.offset(), reason));
         }
         if let Some((offset, entries)) = hint.take(1) {
             write_all_at(file, &entries, offset).map_err(io)?;
         }
-        write_all_at(file, &hint.head(self.subject(segment)), 0).map_err(io)
+        write_all_at(file, &hint.head(Subject::new(&self.shelf, segment)), 0).map_err(io)
     }
 }

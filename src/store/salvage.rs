@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Store;
+use super::damage::{Damage, Suspect, note};
 use super::disk::{Access, Disk};
 use super::hash::{HashSeed, Hasher, KeyHash};
 use super::manifest::{Manifest, Named, State};
@@ -16,7 +17,7 @@ use super::names::{self, Name};
 use super::real_disk::RealDisk;
 use super::record::Record;
 use super::segment::{HEADER_BYTES, Segment, Shelf, StoreId, stated};
-use super::verify::{Damage, Progress, Suspect, is_proven_whole, lock_to_read, note};
+use super::verify::{Progress, is_proven_whole, lock_to_read};
 use crate::batch::Batch;
 use crate::error::{KvsError, Result};
 use crate::options::{BATCH_BYTES_MAX, Options, ReadPath};

@@ -103,9 +103,9 @@ impl<'a> Scan<'a> {
         self.sealed
     }
 
-    /// Why the scan ended, if not at a seal.
-    pub(crate) fn invalid(&self) -> Option<Invalid> {
-        self.ended
+    /// Why the scan ended where it did, if it should not have.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.ended.map_or("the seal is not at its end", Invalid::reason)
     }
 
     /// The highest offset that a mark says was durable.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::disk::{Access, Disk, DiskFile, read_exact_at, write_all_at};
-use super::map::{Map, faults};
+use super::map::Map;
 use super::names::{self, SegmentId};
 use super::record::{self, ALIGN, HEAD, Invalid, Record, Salt, Unverified};
 use crate::error::{KvsError, Result};
@@ -356,22 +356,45 @@ impl Segment {
         offset: u64,
         use_record: impl FnOnce(Record<'_>, usize) -> R,
     ) -> Result<R> {
-        let before = faults();
+        let before = self.map.as_ref().map(Map::moment);
         if let Some(Ok(unverified)) = self.mapped(offset)
             && let Ok(record) = unverified.verify(self.salt, offset)
         {
             let result = use_record(record, unverified.disk_len());
-            if faults() == before {
+            let after = self.map.as_ref().map(Map::moment);
+            // A fault elsewhere in the segment is none of this record's.
+            let is_elsewhere = || {
+                let is_right = unverified.verify(self.salt, offset).is_ok();
+                let now = self.map.as_ref().map(Map::moment);
+                let moments = now.zip(before);
+                is_right && moments.is_some_and(|(now, then)| now.has_kept_faults_since(then))
+            };
+            if after == before || is_elsewhere() {
                 return Ok(result);
             }
             return Err(self.corrupt(offset, "the page went bad while it was being read"));
         }
+        self.read_file(offset, use_record)
+    }
+
+    /// As `read`, past the mapping: for those who found no mapping, or a wrong one. Pages that the
+    /// mapping shows wrong are asked for again if the file has them right.
+    pub(crate) fn read_file<R>(
+        &self,
+        offset: u64,
+        use_record: impl FnOnce(Record<'_>, usize) -> R,
+    ) -> Result<R> {
         let bytes = self.pread(offset)?;
         let (record, len) = record::read(&bytes, self.salt, offset)
             .map_err(|invalid| self.corrupt(offset, invalid.reason()))?;
-        // The file is right and the mapping was not: ask for its pages again.
-        if let Some(map) = &self.map {
-            map.renew().map_err(|error| KvsError::io("map", &self.path, error))?;
+        // None if the record lies beyond the mapping: there is nothing wrong with that.
+        let mapped = self.mapped(offset);
+        let is_wrong = mapped.is_some_and(|mapped| {
+            mapped.and_then(|unverified| unverified.verify(self.salt, offset)).is_err()
+        });
+        if let Some(map) = self.map.as_ref().filter(|_| is_wrong) {
+            // The record is good either way; who reads it next tries again.
+            let _ = map.renew();
         }
         Ok(use_record(record, len))
     }
@@ -408,5 +431,125 @@ impl Segment {
             Err(error) => Err(KvsError::io("read", &self.path, error)),
             Ok(()) => Ok(bytes),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::super::real_disk::RealDisk;
+    use super::{Options, Record, Salt, Segment, SegmentId, Shelf, StoreId, record, write_all_at};
+    use crate::error::{KvsError, Result};
+
+    const VALUE_BYTES: usize = 3 * 4096;
+
+    /// A segment with two records, each of which goes over several pages, and their offsets.
+    fn segment(directory: &Path, id: u64, mapped_bytes: u64) -> (Segment, [u64; 2]) {
+        let shelf = Shelf::new(Arc::new(RealDisk), directory, StoreId([7; 16]), &Options::new());
+        let made = shelf.create(SegmentId(id), 0, Salt(id), mapped_bytes).unwrap();
+        let segment = made.unwrap();
+        let offsets = [1, 2].map(|seq| {
+            let offset = segment.end();
+            append(&segment, seq);
+            offset
+        });
+        (segment, offsets)
+    }
+
+    fn append(segment: &Segment, seq: u64) {
+        let (mut bytes, value) = (Vec::new(), [b'v'; VALUE_BYTES]);
+        let record = Record::Set { seq, expires_at_ms: 0, key: b"key", value: &value };
+        record::encode(&mut bytes, &record);
+        let end = segment.end();
+        record::stamp(&mut bytes, segment.salt, end);
+        write_all_at(&*segment.file, &bytes, end).unwrap();
+        segment.set_end(end + bytes.len() as u64);
+    }
+
+    /// How often the byte of the value occurs in it.
+    fn count(segment: &Segment, offset: u64) -> Result<usize> {
+        segment.read(offset, |record, _| count_in(&record))
+    }
+
+    fn count_in(record: &Record<'_>) -> usize {
+        let Record::Set { value, .. } = record else { return 0 };
+        black_box(value).iter().filter(|byte| **byte == b'v').count()
+    }
+
+    fn is_corrupt<T>(read: &Result<T>) -> bool {
+        matches!(read, Err(KvsError::Corrupt { .. }))
+    }
+
+    #[test]
+    fn a_fault_under_another_record_does_not_concern_a_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (good, [offset, _]) = segment(dir.path(), 1, 1 << 20);
+        let (cut, [first, second]) = segment(dir.path(), 2, 1 << 20);
+        cut.file.set_len(4 * 4096).unwrap();
+        let read = good.read(offset, |record, _| {
+            assert!(is_corrupt(&count(&cut, second)));
+            count_in(&record)
+        });
+        assert_eq!(read.unwrap(), VALUE_BYTES);
+        // Nor does one in the same file, in pages where the record does not lie.
+        let (cut, _) = segment(dir.path(), 3, 1 << 20);
+        cut.file.set_len(4 * 4096).unwrap();
+        let read = cut.read(first, |record, _| {
+            assert!(is_corrupt(&count(&cut, second)));
+            count_in(&record)
+        });
+        assert_eq!(read.unwrap(), VALUE_BYTES);
+    }
+
+    #[test]
+    fn a_record_that_goes_bad_while_it_is_used_is_an_error_and_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (segment, [first, second]) = segment(dir.path(), 1, 1 << 20);
+        let whole = std::fs::read(&segment.path).unwrap();
+        let read = segment.read(first, |record, _| {
+            segment.file.set_len(0).unwrap();
+            count_in(&record)
+        });
+        assert!(is_corrupt(&read));
+        assert!([first, second].iter().all(|offset| is_corrupt(&count(&segment, *offset))));
+        write_all_at(&*segment.file, &whole, 0).unwrap();
+        for offset in [first, second] {
+            let mapped = || segment.mapped(offset).unwrap();
+            let verified = || mapped().is_ok_and(|it| it.verify(segment.salt, offset).is_ok());
+            assert!(!verified() || offset == second, "renewed before it was read");
+            assert_eq!(count(&segment, offset).unwrap(), VALUE_BYTES);
+            assert!(verified(), "not renewed");
+        }
+    }
+
+    /// A renewal between the use of zeros and the check would hide them.
+    #[test]
+    fn zeros_that_another_reader_has_renewed_by_now_are_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let (segment, [first, _]) = segment(dir.path(), 1, 1 << 20);
+        let whole = std::fs::read(&segment.path).unwrap();
+        let read = segment.read(first, |record, _| {
+            segment.file.set_len(0).unwrap();
+            let seen = count_in(&record);
+            write_all_at(&*segment.file, &whole, 0).unwrap();
+            assert_eq!(count(&segment, first).unwrap(), VALUE_BYTES);
+            seen
+        });
+        assert!(is_corrupt(&read));
+    }
+
+    #[test]
+    fn a_record_beyond_the_mapping_is_no_reason_to_renew_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (segment, [first, second]) = segment(dir.path(), 1, 4096);
+        let map = segment.map.as_ref().unwrap();
+        let before = map.moment();
+        for offset in [first, second] {
+            assert_eq!(count(&segment, offset).unwrap(), VALUE_BYTES);
+        }
+        assert_eq!(map.moment(), before);
     }
 }

@@ -32,9 +32,11 @@ pub struct Stats {
     pub segment_file_bytes: u64,
     /// What all files of the directory take: segments, hints, manifest, ballast, quarantine.
     pub disk_bytes: u64,
-    /// Segment files / live bytes; 1 for a store without live bytes and with empty segments.
+    /// Segment files / live bytes; 1 where there are no live bytes to compare with.
     pub space_amplification: f64,
-    /// The segments, oldest first; the last is the one in which the log grows.
+    /// The segments in the order of their ids. Compaction writes old records under new ids, and
+    /// the next segment of the log is made ahead, so the one in which the log grows need not be
+    /// the last: see [`SegmentStats::active`].
     pub segments: Vec<SegmentStats>,
     /// The memory that the index takes.
     pub keydir_bytes: u64,
@@ -75,6 +77,9 @@ pub struct SegmentStats {
     pub dead_bytes: u64,
     /// Whether nothing is appended to it any more.
     pub sealed: bool,
+    /// Whether the log grows in it. A segment that is neither sealed nor active is empty: the log
+    /// will go on in it.
+    pub active: bool,
     /// Whether it has a hint file.
     pub hinted: bool,
 }
@@ -82,7 +87,11 @@ pub struct SegmentStats {
 impl Core {
     pub(crate) fn stats(&self) -> Stats {
         let all = self.segments.all();
-        let segments: Vec<SegmentStats> = all.iter().map(|segment| segment.stats()).collect();
+        let mut segments: Vec<SegmentStats> = all.iter().map(|segment| segment.stats()).collect();
+        // The log comes to its segments in the order of their ids, and only those are not sealed.
+        if let Some(active) = segments.iter_mut().find(|segment| !segment.sealed) {
+            active.active = true;
+        }
         let live_bytes = self.space.live_bytes.load(Ordering::Relaxed);
         let segment_file_bytes = segments.iter().map(|it| it.file_bytes).sum::<u64>();
         let counters = &self.counters;
@@ -92,7 +101,10 @@ impl Core {
             dead_bytes: segments.iter().map(|it| it.dead_bytes).sum(),
             segment_file_bytes,
             disk_bytes: self.disk_bytes().unwrap_or(segment_file_bytes),
-            space_amplification: segment_file_bytes.max(1) as f64 / live_bytes.max(1) as f64,
+            space_amplification: match live_bytes {
+                0 => 1.0,
+                _ => segment_file_bytes as f64 / live_bytes as f64,
+            },
             segments,
             keydir_bytes: self.keydir.bytes(),
             compactions: counters.compactions.load(Ordering::Relaxed),
@@ -130,7 +142,58 @@ impl Segment {
             live_bytes: self.live_bytes.load(Ordering::Relaxed),
             dead_bytes: self.dead_bytes(),
             sealed: self.sealed.load(Ordering::Acquire),
+            active: false,
             hinted: self.hinted.load(Ordering::Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Core, lock};
+    use crate::{Durability, Options, Store};
+
+    #[test]
+    fn the_log_grows_in_one_segment_and_that_need_not_be_the_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options::new().segment_bytes(4096).durability(Durability::Os);
+        let store = options.compaction(false).open(dir.path()).unwrap();
+        for number in 0..200_u64 {
+            store.set("key", vec![b'v'; 100]).unwrap();
+            store.core().prepare_next().unwrap();
+            let segments = store.stats().segments;
+            let active = segments.iter().position(|segment| segment.active).unwrap();
+            assert_eq!(segments.iter().filter(|segment| segment.active).count(), 1);
+            assert!(segments[..active].iter().all(|segment| segment.sealed));
+            assert_eq!(segments[active].id, store.core().active_id(), "set {number}");
+            let [prepared] = &segments[active + 1..] else { panic!("{segments:?}") };
+            assert!(!prepared.sealed && prepared.live_bytes == 0);
+        }
+        store.compact().unwrap();
+        store.core().prepare_next().unwrap();
+        let segments = store.stats().segments;
+        // What compaction wrote and what was prepared come behind it, in whichever order.
+        let active = segments.iter().find(|segment| segment.active).unwrap();
+        assert_eq!(active.id, store.core().active_id());
+        assert_eq!(segments.iter().filter(|it| it.id > active.id).count(), 2, "{segments:?}");
+    }
+
+    impl Core {
+        fn active_id(&self) -> u64 {
+            lock(&self.log).appender.segment.id.0
+        }
+    }
+
+    #[test]
+    fn space_amplification_without_live_bytes_is_1() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.stats().space_amplification.to_bits(), 1.0_f64.to_bits());
+        store.set("key", "value").unwrap();
+        let stats = store.stats();
+        let ratio = stats.segment_file_bytes as f64 / stats.live_bytes as f64;
+        assert_eq!(stats.space_amplification.to_bits(), ratio.to_bits());
+        store.remove("key").unwrap();
+        assert_eq!(store.stats().space_amplification.to_bits(), 1.0_f64.to_bits());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 use kvs::Options;
@@ -139,6 +140,8 @@ fn stats_as_json_and_as_a_picture() {
     assert_eq!(json["live_bytes"], live);
     assert!(json["segment_file_bytes"].as_u64().unwrap() >= live);
     assert!(json["last_background_error"].is_null());
+    let is_active = |segment: &&serde_json::Value| segment["active"] == true;
+    assert_eq!(segments.iter().filter(is_active).count(), 1, "{json}");
 
     let text = place.run(&["stats"]).succeeded();
     assert!(text.starts_with("keys               1,000\n"), "{text}");
@@ -146,6 +149,7 @@ fn stats_as_json_and_as_a_picture() {
         text.lines().filter(|line| line.ends_with('|') || line.contains("| ")).collect();
     assert_eq!(bars.len(), segments.len(), "{text}");
     assert!(bars.iter().any(|bar| bar.contains("|#") && bar.contains("% live, ")), "{text}");
+    assert_eq!(bars.iter().filter(|bar| bar.ends_with(", active")).count(), 1, "{text}");
 }
 
 #[test]
@@ -180,4 +184,29 @@ fn completions_for_every_shell() {
         assert!(script.contains("kvs") && script.contains("salvage"), "{shell}");
     }
     assert_eq!(place.list(""), [""; 0]);
+}
+
+/// That nobody reads what it prints makes no failure a success.
+#[test]
+fn closed_output_is_never_success() {
+    let place = Place::with(&numbered(10));
+    let seg = place.list("data").into_iter().find(|name| name.ends_with(".seg")).unwrap();
+    let seg = format!("data/{seg}");
+    let unread = |args: &[&str]| {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        Ran::from(place.command(args).stdout(writer).output().unwrap())
+    };
+    for line in [&["rm", "none"][..], &["get", "key 5"], &["stats"], &["verify"], &["export"]] {
+        let ran = unread(line);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(141), ""), "{line:?}");
+    }
+    // What prints nothing has nothing to fail at.
+    assert_eq!(unread(&["rm", "key 6"]).code, Some(0));
+    let mut bytes = place.read(&seg);
+    let at = bytes.windows(7).position(|window| window == b"value 5").unwrap();
+    bytes[at] ^= 1;
+    place.write(&seg, bytes);
+    let verify = unread(&["verify"]);
+    assert!(verify.code.is_some_and(|code| code != 0), "{verify:?}");
 }

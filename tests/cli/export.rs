@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use flate2::read::MultiGzDecoder;
 
@@ -117,7 +117,7 @@ fn links_devices_and_permissions_stay() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_reader_that_goes_away_is_told_nothing_but_the_exit_code() {
     let place = Place::with(&numbered(50_000));
     let mut child =
         place.command(&["export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -126,6 +126,19 @@ fn a_reader_that_goes_away_is_no_error() {
     stdout.read_exact(&mut first).unwrap();
     drop(stdout);
     let ran = Ran::from(child.wait_with_output().unwrap());
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(141), ""));
     assert_eq!(&first, b"{\"key\":\"ke");
+}
+
+#[test]
+fn a_named_pipe_that_is_not_read_to_its_end_is_an_error() {
+    let place = Place::with(&numbered(50_000));
+    assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    let mut export = place.command(&["export", "--format", "tsv", "pipe"]);
+    let child = export.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 4];
+    fs::File::open(place.path("pipe")).unwrap().read_exact(&mut first).unwrap();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(&first, b"key ");
+    ran.complained("cannot write pipe: Broken pipe (os error 32)");
 }

@@ -14,6 +14,9 @@ pub enum Failure {
     /// The operating system refused a call on a file, or on standard input or output.
     #[error("cannot {action} {name}: {source}")]
     Io { action: &'static str, name: String, source: io::Error },
+    /// Whoever read standard output went away. Never said: they have seen enough.
+    #[error("nobody reads standard output any more")]
+    OutputClosed,
     /// A line of the input cannot be imported.
     #[error("{name}:{line}: {reason}")]
     Line { name: String, line: u64, reason: BadLine },
@@ -72,15 +75,12 @@ impl Failure {
         Failure::Io { action, name: path.display().to_string(), source }
     }
 
-    /// Whether the reader of our output went away.
-    pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Failure::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
-    }
-
-    /// 2 where the command line made no sense, else 1.
+    /// 2 where the command line made no sense; 141 where nobody reads our output, which is what
+    /// a shell says of a program that SIGPIPE has ended; else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::UnknownFormat { .. } | Failure::CannotCompress { .. } => 2,
+            Failure::OutputClosed => 141,
             _ => 1,
         }
     }

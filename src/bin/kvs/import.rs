@@ -62,7 +62,7 @@ struct Count {
 pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     let path = (args.file.as_os_str() != "-").then_some(args.file.as_path());
     let format = format_of(path, args.format)?;
-    let mut input = Input::open(path)?;
+    let mut input = Input::open(path, format)?;
     let store = open::or_create(dir)?;
     let imported = import(&mut input, format, &store);
     let closed = store.close();

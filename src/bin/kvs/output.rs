@@ -19,7 +19,10 @@ pub fn print(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn stdout_failure(source: io::Error) -> Failure {
-    Failure::Io { action: "write to", name: STDOUT.to_owned(), source }
+    match source.kind() {
+        io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+        _ => Failure::Io { action: "write to", name: STDOUT.to_owned(), source },
+    }
 }
 
 /// Where an export goes.
@@ -61,7 +64,7 @@ impl Output {
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let failure = |error| Failure::io("write", path, error);
         let found = fs::metadata(&target);
-        let (sink, temporary) = match &found {
+        let (file, temporary) = match &found {
             Ok(found) if found.is_dir() => {
                 return Err(failure(io::ErrorKind::IsADirectory.into()));
             }
@@ -73,10 +76,12 @@ impl Output {
                 (File::create(&temporary.path).map_err(failure)?, Some(temporary))
             }
         };
-        if let (Ok(found), Some(_)) = (found, &temporary) {
-            sink.set_permissions(found.permissions()).map_err(failure)?;
+        // From here on, what goes wrong takes the temporary file away.
+        let output = Output::new(name_of(path), compression, Sink::File(file), temporary);
+        if let (Ok(found), Some(_), Sink::File(file)) = (found, &output.temporary, output.sink()) {
+            file.set_permissions(found.permissions()).map_err(failure)?;
         }
-        Ok(Output::new(name_of(path), compression, Sink::File(sink), temporary))
+        Ok(output)
     }
 
     fn new(
@@ -115,11 +120,7 @@ impl Output {
         let Some(temporary) = &self.temporary else {
             return Ok(());
         };
-        let sink = match &self.writer {
-            Writer::Plain(writer) => writer.get_ref(),
-            Writer::Gz(writer) => writer.get_ref().get_ref(),
-        };
-        if let Sink::File(file) = sink {
+        if let Sink::File(file) = self.sink() {
             file.sync_all()?;
         }
         fs::rename(&temporary.path, &temporary.target)?;
@@ -128,8 +129,20 @@ impl Output {
         File::open(directory)?.sync_all()
     }
 
+    fn sink(&self) -> &Sink {
+        match &self.writer {
+            Writer::Plain(writer) => writer.get_ref(),
+            Writer::Gz(writer) => writer.get_ref().get_ref(),
+        }
+    }
+
+    /// A pipe that was named and is not read to its end is an error like any other: what was
+    /// asked for is not there. Standard output may be left early.
     fn failure(&self, source: io::Error) -> Failure {
-        Failure::Io { action: "write", name: self.name.clone(), source }
+        match (self.sink(), source.kind()) {
+            (Sink::Stdout(_), io::ErrorKind::BrokenPipe) => Failure::OutputClosed,
+            _ => Failure::Io { action: "write", name: self.name.clone(), source },
+        }
     }
 }
 

@@ -15,8 +15,8 @@ const BAR_COLUMNS: u64 = 40;
 /// Show how much space the store takes, and what for
 ///
 /// Prints a table and one bar per segment; the longest bar is the largest segment. Live bytes are
-/// whole records that a key leads to, dead bytes the records that compaction will drop. Makes no
-/// store.
+/// whole records that a key leads to, dead bytes the records that compaction will drop. The log
+/// grows in the active segment, and will go on in a prepared one. Makes no store.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kvs --dir data stats\n  kvs --dir data stats --json | jq \
                         .live_keys")]
@@ -76,7 +76,8 @@ fn picture(segments: &[SegmentStats]) -> String {
     let mut text = String::from("\nsegments: # live, - dead, . neither\n");
     for segment in segments {
         let state = match (segment.sealed, segment.hinted) {
-            (false, _) => "active",
+            (false, _) if segment.active => "active",
+            (false, _) => "prepared",
             (true, false) => "sealed, no hint",
             (true, true) => "sealed",
         };
@@ -135,6 +136,7 @@ struct SegmentJson {
     live_bytes: u64,
     dead_bytes: u64,
     sealed: bool,
+    active: bool,
     hinted: bool,
 }
 
@@ -145,6 +147,7 @@ fn json(stats: &Stats) -> Result<String, Failure> {
         live_bytes: segment.live_bytes,
         dead_bytes: segment.dead_bytes,
         sealed: segment.sealed,
+        active: segment.active,
         hinted: segment.hinted,
     });
     let stats = StatsJson {

@@ -12,6 +12,7 @@ use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
 use crate::options::BATCH_BYTES_MAX;
 use crate::store::Store;
+use crate::store::damage::Damage;
 use crate::store::disk::{Access, Disk, DiskFile, DiskLock};
 use crate::store::manifest::Manifest;
 use crate::store::names;
@@ -20,7 +21,7 @@ use crate::store::salvage::{SalvageReport, salvage, salvage_on};
 use crate::store::scan::Scan;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault, ReadFault};
-use crate::store::verify::{Damage, VerifyReport, verify_on};
+use crate::store::verify::{VerifyReport, verify_on};
 
 /// The page that goes bad: in the middle of records.
 const BAD: Range<u64> = 8192..12288;
