@@ -68,6 +68,7 @@ impl Core {
         let pin = self.pins.pin();
         for location in self.keydir.candidates(&pin, hash) {
             let segment = self.segment(&pin, location)?;
+            segment.prefetch(location.offset());
             match value_at(segment, location.offset(), key) {
                 Ok(None) => {}
                 Err(error) => self.unless_other_key(segment, location, hash, error)?,
@@ -88,6 +89,7 @@ impl Core {
         let mut use_value = Some(use_value);
         for location in self.keydir.candidates(&pin, hash) {
             let segment = self.segment(&pin, location)?;
+            segment.prefetch(location.offset());
             let used = segment.read(location.offset(), |record, _| match record {
                 Record::Set { key: found, value, .. } if found == key => {
                     use_value.take().map(|use_value| use_value(value))

@@ -325,8 +325,8 @@ impl Segment {
     /// Asks the processor to fetch the record at an offset.
     pub(crate) fn prefetch(&self, offset: u64) {
         if let (Some(map), Ok(offset)) = (&self.map, usize::try_from(offset)) {
-            super::map::prefetch(map.address(offset));
-            super::map::prefetch(map.address(offset + 64));
+            // More lines than a short record has, so that they are not waited for in turn.
+            (0..4).for_each(|line| super::map::prefetch(map.address(offset + 64 * line)));
         }
     }
 
