@@ -2,7 +2,7 @@
 //! rotations, compactions of the oldest, the newest and all segments, and the ways to open again.
 //! After each of them all values are right, now and after the death of the process.
 //!
-//! `KVS_DEPTH` is the length (5). Left out are sequences that begin with the second key, which is
+//! `KVS_DEPTH` is the length (6). Left out are sequences that begin with the second key, which is
 //! like the first, and those in which a step makes no call to the disk: they equal shorter ones.
 
 use std::collections::HashSet;
@@ -237,7 +237,7 @@ fn walk(depth: usize) -> Checked<u64> {
 
 #[test]
 fn removed_keys_never_come_back() {
-    let depth = env::var("KVS_DEPTH").map_or(5, |depth| depth.parse().unwrap());
-    let floor = if depth >= 5 { 6_000 } else { 1 };
+    let depth = env::var("KVS_DEPTH").map_or(6, |depth| depth.parse().unwrap());
+    let floor = if depth >= 6 { 50_000 } else { 1 };
     prove("P6 all short sequences", floor, |_| walk(depth));
 }

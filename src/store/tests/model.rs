@@ -278,5 +278,5 @@ fn random_sequences(seed: u64) -> Checked<u64> {
 
 #[test]
 fn a_store_behaves_like_a_map() {
-    prove("P5 model", 4_000, random_sequences);
+    prove("P5 model", 20_000, random_sequences);
 }
