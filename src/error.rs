@@ -139,7 +139,7 @@ pub enum KvsError {
     /// The batch is over the limit, [`BATCH_BYTES_MAX`](crate::BATCH_BYTES_MAX).
     #[error("the batch has {bytes} bytes; the limit is {limit}")]
     BatchTooLarge {
-        /// The encoded length of the batch in bytes.
+        /// What the batch takes at most, in bytes.
         bytes: usize,
         /// The limit in bytes.
         limit: usize,

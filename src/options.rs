@@ -246,7 +246,8 @@ impl Options {
     }
 
     /// The size in bytes of the ballast, a file that is given up when the disk is full so that
-    /// removes and compaction can go on. 0 turns it off. Default: 1 MiB.
+    /// removes and compaction can go on; when it is used up, the hint files are given up too. While
+    /// there is no room for it, no hints are written. 0 turns it off. Default: 1 MiB.
     ///
     /// ```
     /// let options = kvs::Options::new().ballast_bytes(0);
@@ -284,8 +285,8 @@ impl Options {
     }
 
     /// A function that is told of each error of the background work. It is called from a thread
-    /// of the store, and must neither block nor write to the store nor close it. The last such
-    /// error also stands in [`Stats`](crate::Stats).
+    /// of the store, and must neither block nor write to the store nor close or open it. The
+    /// last such error also stands in [`Stats`](crate::Stats).
     ///
     /// ```
     /// let options = kvs::Options::new().on_background_error(|error| eprintln!("{error}"));
@@ -309,7 +310,8 @@ impl Options {
     /// [`KvsError::InvalidOption`], [`KvsError::OptionsDiffer`], [`KvsError::Locked`],
     /// [`KvsError::NotAStore`], [`KvsError::WrongEngine`], [`KvsError::UnsupportedVersion`],
     /// [`KvsError::Corrupt`], [`KvsError::SegmentMissing`], [`KvsError::ManifestMissing`],
-    /// [`KvsError::DiskFull`] and [`KvsError::Io`]. The directory is then as it was.
+    /// [`KvsError::DiskFull`], [`KvsError::Io`], and [`KvsError::Poisoned`] if what an earlier
+    /// process left cannot be made durable. No record is lost by an open that fails.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

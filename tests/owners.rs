@@ -117,7 +117,6 @@ fn race(dir: &Path) {
 /// would run the tests of its parent.
 fn fork(dir: &Path) {
     let store = Store::open(dir).unwrap();
-    store.set("key", "value").unwrap();
     // SAFETY: the child calls the store, which may not wait for locks of threads that it has not
     // got: that is what is tested. Then it ends at once.
     let child = unsafe { libc::fork() };
@@ -126,7 +125,8 @@ fn fork(dir: &Path) {
         let right = refused(store.set("key", "child").map(|_| ()))
             && refused(store.remove("key").map(|_| ()))
             && refused(store.sync())
-            && refused(store.close());
+            && refused(store.close())
+            && Store::open(dir.join("own")).is_ok_and(|own| own.set("key", "child").is_ok());
         // SAFETY: ends the process, without any destructor.
         unsafe { libc::_exit(if right { 0 } else { 1 }) };
     }

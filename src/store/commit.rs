@@ -114,10 +114,12 @@ impl Core {
     fn commit(&self, group: &mut Commits) {
         let mut log = lock(&self.log);
         let mut result = self.try_commit(&mut log, group);
-        while let Err(full @ KvsError::DiskFull { .. }) = &result
-            && group.keep_removes(full)
-            && self.release_ballast()
-        {
+        while let Err(full @ KvsError::DiskFull { .. }) = &result {
+            // What is left besides removes are syncs, which need no room.
+            let has_removes = group.keep_removes(full);
+            if group.undecided().next().is_none() || (has_removes && !self.release_ballast()) {
+                break;
+            }
             result = self.try_commit(&mut log, group);
         }
         for request in group.requests.iter_mut().filter(|request| request.outcome.is_none()) {
@@ -130,7 +132,8 @@ impl Core {
     fn try_commit(&self, log: &mut Log, group: &mut Commits) -> Result<()> {
         self.durable.check()?;
         let last_seq = group.requests.last().map_or(0, |request| request.seq);
-        if last_seq >= self.reserved_seq.load(Ordering::Acquire) && !kvs_bug!("no_seq_reserve") {
+        let is_reserved = last_seq < self.reserved_seq.load(Ordering::Acquire);
+        if !is_reserved && !group.bytes.is_empty() && !kvs_bug!("no_seq_reserve") {
             self.change_manifest(|_| ())?;
         }
         let len = (group.bytes.len() + MARK_BYTES) as u64;

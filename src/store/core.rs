@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use super::appender::Appender;
 use super::disk::Disk;
 use super::durable::Durable;
-use super::fork;
+use super::fork::Owner;
 use super::group::Commits;
 use super::hash::Hasher;
 use super::keydir::Keydir;
@@ -33,6 +33,7 @@ pub(crate) struct Environment {
 }
 
 pub(crate) struct Core {
+    pub(crate) owner: Owner,
     pub(crate) options: Options,
     pub(crate) shelf: Shelf,
     pub(crate) hasher: Hasher,
@@ -163,7 +164,7 @@ impl Core {
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
-        if fork::is_child() {
+        if self.owner.is_gone() {
             return Err(KvsError::Forked);
         }
         self.durable.check()

@@ -1,25 +1,46 @@
 //! Tells a forked child from the process that opened the store.
 //!
 //! A child shares the files but not the index: a write from it would destroy the log. One page is
-//! marked to come out as zeros in a child, so the question costs one load.
+//! marked with the id of the process and comes out as zeros in a child, so the question costs one
+//! load. A child may open stores of its own: it puts its own mark there.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Whether this process was forked from one that had called this before.
-#[inline]
-pub(crate) fn is_child() -> bool {
-    static MARK: OnceLock<Mark> = OnceLock::new();
-    MARK.get_or_init(Mark::new).is_wiped()
+/// The process that opened a store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner(u64);
+
+impl Owner {
+    /// This process.
+    pub(crate) fn new() -> Owner {
+        let mark = Mark::get();
+        if mark.read() == 0 {
+            mark.write(u64::from(std::process::id()));
+        }
+        Owner(mark.read())
+    }
+
+    /// Whether this is another process, forked from that one.
+    #[inline]
+    pub(crate) fn is_gone(self) -> bool {
+        Mark::get().read() != self.0
+    }
 }
 
-/// The address of a word that is 1, and 0 in a child.
+/// The address of a word that is zero in a child.
 struct Mark(usize);
 
 impl Mark {
+    #[inline]
+    fn get() -> &'static Mark {
+        static MARK: OnceLock<Mark> = OnceLock::new();
+        MARK.get_or_init(Mark::new)
+    }
+
     #[cfg(target_os = "linux")]
     fn new() -> Mark {
-        // SAFETY: a new anonymous page, kept for the life of the process; madvise and the write
-        // stay within it.
+        // SAFETY: a new anonymous page, kept for the life of the process; madvise stays within it.
         unsafe {
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -27,7 +48,6 @@ impl Mark {
             if page == libc::MAP_FAILED || libc::madvise(page, 4096, libc::MADV_WIPEONFORK) != 0 {
                 return Mark(0);
             }
-            page.cast::<u64>().write_volatile(1);
             Mark(page.expose_provenance())
         }
     }
@@ -38,11 +58,19 @@ impl Mark {
     }
 
     #[inline]
-    fn is_wiped(&self) -> bool {
+    fn read(&self) -> u64 {
         if self.0 == 0 {
-            return false;
+            return 0;
         }
-        // SAFETY: the page is never unmapped.
-        unsafe { std::ptr::with_exposed_provenance::<u64>(self.0).read_volatile() == 0 }
+        // SAFETY: the page is never unmapped, and the word is written by atomic stores only.
+        unsafe { (*std::ptr::with_exposed_provenance::<AtomicU64>(self.0)).load(Ordering::Relaxed) }
+    }
+
+    fn write(&self, id: u64) {
+        if self.0 != 0 {
+            // SAFETY: as in `read`.
+            let word = unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(self.0) };
+            word.store(id, Ordering::Relaxed);
+        }
     }
 }

@@ -202,7 +202,7 @@ impl Commits {
     }
 
     /// Fails every request that writes a value, and what found nothing to remove: perhaps only
-    /// because of one of those. False: there is no other.
+    /// because of one of those. False: no remove is left.
     pub(crate) fn keep_removes(&mut self, error: &KvsError) -> bool {
         for request in &mut self.requests {
             let operations = self.operations.get(request.operations.clone()).unwrap_or_default();
@@ -213,7 +213,7 @@ impl Commits {
             }
         }
         self.thin();
-        self.undecided().next().is_some()
+        self.undecided().any(|request| !request.operations.is_empty())
     }
 }
 

@@ -25,8 +25,9 @@ pub struct Map {
     file: Arc<File>,
     /// The place in the guard's table.
     guard: Option<usize>,
-    /// How often `renew` was called.
-    renewals: AtomicU64,
+    /// How many renewals have begun, and how many have ended.
+    begun: AtomicU64,
+    ended: AtomicU64,
 }
 
 /// What had been replaced in a mapping at some moment.
@@ -34,15 +35,16 @@ pub struct Map {
 pub(crate) struct Moment {
     /// Pages of zeros put in the place of pages of the file.
     faults: u64,
-    /// Pages of the file put back.
-    renewals: u64,
+    /// Renewals, in which pages of the file are put back: begun and ended.
+    begun: u64,
+    ended: u64,
 }
 
 impl Moment {
     /// Whether every page that became zeros since the moment `earlier` is zeros still: then bytes
     /// that are right now were right all the time.
     pub(crate) fn has_kept_faults_since(self, earlier: Moment) -> bool {
-        self.renewals == earlier.renewals
+        earlier.begun == earlier.ended && self.begun == earlier.begun
     }
 }
 
@@ -59,7 +61,7 @@ impl Map {
         }
         let start = start.expose_provenance();
         let guard = guarded.then(|| guard::watch(start, len));
-        Ok(Map { start, len, file, guard, renewals: AtomicU64::new(0) })
+        Ok(Map { start, len, file, guard, begun: AtomicU64::new(0), ended: AtomicU64::new(0) })
     }
 
     /// The bytes from `offset` to `end`, which must lie within the file.
@@ -82,7 +84,8 @@ impl Map {
         // only what comes after it in its place.
         fence(Ordering::Acquire);
         let faults = self.guard.map_or(0, guard::faults);
-        let moment = Moment { faults, renewals: self.renewals.load(Ordering::Acquire) };
+        let [ended, begun] = [&self.ended, &self.begun].map(|count| count.load(Ordering::Acquire));
+        let moment = Moment { faults, begun, ended };
         // And what is read after it stays after it.
         fence(Ordering::Acquire);
         moment
@@ -92,7 +95,7 @@ impl Map {
     /// again.
     pub(crate) fn renew(&self) -> io::Result<()> {
         // Counted first, as faults are: who sees a page of the file again finds it counted.
-        self.renewals.fetch_add(1, Ordering::SeqCst);
+        self.begun.fetch_add(1, Ordering::SeqCst);
         // SAFETY: MAP_FIXED replaces exactly our own mapping, atomically, by one of the same
         // file, length and protection.
         let start = unsafe {
@@ -100,10 +103,12 @@ impl Map {
             let flags = libc::MAP_SHARED | libc::MAP_FIXED;
             libc::mmap(at, self.len, libc::PROT_READ, flags, self.file.as_raw_fd(), 0)
         };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
+        let renewed = match start {
+            libc::MAP_FAILED => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        };
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        renewed
     }
 }
 

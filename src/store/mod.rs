@@ -278,7 +278,8 @@ impl Store {
     /// answered when every write queued before it is visible.
     ///
     /// # Errors
-    /// As [`set`](Store::set). A full disk does not stop removes as long as the ballast lasts.
+    /// As [`set`](Store::set). A full disk does not stop removes as long as the ballast lasts, but
+    /// those that are committed together with a set that fails may fail with it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -348,7 +349,8 @@ impl Store {
     /// Makes everything that was acknowledged before durable.
     ///
     /// # Errors
-    /// [`KvsError::Poisoned`] if the disk refuses, or did before; [`KvsError::Closed`].
+    /// [`KvsError::Poisoned`] if the disk refuses, or did before; [`KvsError::Closed`],
+    /// [`KvsError::Forked`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -491,17 +493,20 @@ impl Store {
 impl Handle {
     /// Closes the store; who comes second waits and hears what came of it.
     fn close(&self) -> Result<()> {
+        if self.core.owner.is_gone() {
+            // The threads and the lock are the parent's, and who holds `life` may not be here.
+            if let Ok(mut life) = self.life.try_lock() {
+                std::mem::forget(std::mem::replace(&mut *life, Life::Closed(Ok(()))));
+            }
+            return self.core.close();
+        }
         let mut life = lock(&self.life);
         let begun = std::mem::replace(&mut *life, Life::Closed(Err(KvsError::Closed)));
         let closed = match begun {
             Life::Closed(closed) => closed,
-            Life::Open { threads, lock } if fork::is_child() => {
-                // The threads are the parent's, and so is the lock.
-                threads.into_iter().for_each(std::mem::forget);
-                std::mem::forget(lock);
-                self.core.close()
-            }
             Life::Open { threads, lock } => {
+                // Nothing is acknowledged any more that no thread would sync.
+                self.core.queue.close();
                 worker::stop(&self.core, threads);
                 if self.core.background {
                     self.core.write_hints();
@@ -521,7 +526,9 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // Who wants to know calls `close`.
         let _ = self.close();
-        registry::forget(self);
+        if !self.core.owner.is_gone() {
+            registry::forget(self);
+        }
     }
 }
 

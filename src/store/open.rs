@@ -9,7 +9,7 @@ use super::ballast::make_room;
 use super::core::{Bell, Core, Counters, Environment, Log, Random, Space, segment_capacity};
 use super::disk::Disk;
 use super::durable::Durable;
-use super::fork;
+use super::fork::Owner;
 use super::hash::Hasher;
 use super::keydir::Keydir;
 use super::load::load;
@@ -32,10 +32,6 @@ impl Core {
         options: &Options,
         environment: &Environment,
     ) -> Result<Core> {
-        // From here on a child of this process is known as one.
-        if fork::is_child() {
-            return Err(KvsError::Forked);
-        }
         let disk = &*environment.disk;
         let mut opened = Core::try_open(directory, options, environment);
         while matches!(opened, Err(KvsError::DiskFull { .. })) && make_room(disk, directory) {
@@ -95,18 +91,19 @@ impl Core {
             next_seq = recovered.max_seq + 1;
         }
         manifest.reserved_seq = next_seq + SEQ_RESERVE;
-        match replace_manifest(&shelf, &manifest) {
+        if replace_manifest(&shelf, &manifest, &segments)? {
             // Only now: until then the manifest on disk may have named them.
-            Ok(()) => remove_leftovers(&shelf, &manifest)?,
+            remove_leftovers(&shelf, &manifest)?;
+        } else {
             // What is there can be read. The first write needs a manifest that reserves its seq.
-            Err(KvsError::DiskFull { .. }) => manifest.reserved_seq = next_seq,
-            Err(error) => return Err(error),
+            manifest.reserved_seq = next_seq;
         }
         let capacity = segment_capacity(options, live_bytes);
         let end = active.segment.end();
         let appender = Appender::new(Arc::clone(&active.segment), end, capacity);
         let durable = Durable::new(active.segment, active.durable_upto, active.unproven);
         let core = Core {
+            owner: Owner::new(),
             options: options.clone(),
             hasher: Hasher::new(manifest.hash_seed()),
             pins,
@@ -147,14 +144,16 @@ impl Core {
         if self.options.durability == Durability::Always {
             return self.sync_log();
         }
-        self.bell.wake(|rung| rung.sync = true);
+        if self.durable.upto() < lock(&self.log).appender.end() {
+            self.bell.wake(|rung| rung.sync = true);
+        }
         Ok(())
     }
 
     /// Refuses all further calls, makes everything durable and notes that this was a clean end.
     /// Background threads must have stopped.
     pub(crate) fn close(&self) -> Result<()> {
-        if fork::is_child() {
+        if self.owner.is_gone() {
             self.closed.store(true, Ordering::Release);
             return Err(KvsError::Forked);
         }
@@ -223,13 +222,20 @@ fn found_store(disk: &dyn Disk, directory: &Path, random: &Random) -> Result<Man
     Ok(manifest)
 }
 
-/// Replaces the manifest, at the cost of what the store can do without if the disk is full.
-fn replace_manifest(shelf: &Shelf, manifest: &Manifest) -> Result<()> {
+/// Replaces the manifest, at the cost of what the store can do without if the disk is full. False:
+/// it is too full even so, and the old one is there.
+fn replace_manifest(shelf: &Shelf, manifest: &Manifest, segments: &Segments) -> Result<bool> {
     loop {
         match manifest.replace(&*shelf.disk, &shelf.directory) {
-            Err(ReplaceError { error: KvsError::DiskFull { .. }, uncertain: false })
-                if make_room(&*shelf.disk, &shelf.directory) => {}
-            replaced => return replaced.map_err(|failed| failed.error),
+            Ok(()) => return Ok(true),
+            Err(ReplaceError { error: KvsError::DiskFull { .. }, uncertain: false }) => {
+                if !make_room(&*shelf.disk, &shelf.directory) {
+                    return Ok(false);
+                }
+                // Perhaps the hints are gone now.
+                segments.all().iter().for_each(|it| it.hinted.store(false, Ordering::Relaxed));
+            }
+            Err(failed) => return Err(failed.error),
         }
     }
 }

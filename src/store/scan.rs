@@ -82,6 +82,9 @@ impl<'a> Scan<'a> {
         self.sealed = false;
         while self.offset + ((HEAD + ALIGN) as u64) <= self.limit {
             self.offset += ALIGN as u64;
+            if !self.is_plausible(self.offset)? {
+                continue;
+            }
             // A batch that is not whole may still hold valid records.
             let found = self.verified(self.offset)?.map(|(record, _)| record);
             if found.is_ok_and(|record| !matches!(record, Record::Batch { .. })) {
@@ -91,6 +94,20 @@ impl<'a> Scan<'a> {
         }
         self.offset = self.limit;
         Ok(false)
+    }
+
+    /// Whether the bytes at `offset` can be decoded as a record: asked before the checksum, which
+    /// would take far too long if it were tried over every length that random bytes state.
+    fn is_plausible(&mut self, offset: u64) -> Result<bool> {
+        self.fetch(offset, HEAD)?;
+        let left = self.limit.saturating_sub(offset);
+        let len = record::stated_len(self.at(offset)).filter(|len| *len as u64 <= left);
+        let Some(len) = len else {
+            return Ok(false);
+        };
+        self.fetch(offset, len)?;
+        let unverified = record::Unverified::new(self.at(offset));
+        Ok(unverified.is_ok_and(|unverified| unverified.decode().is_ok()))
     }
 
     /// Where the scan stands: after its end, the first byte that is not a valid record.

@@ -136,8 +136,10 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
 /// Ends the threads; returns when they have ended.
 pub(crate) fn stop(core: &Core, threads: Vec<JoinHandle<()>>) {
     core.bell.wake(|rung| rung.stop = true);
+    // A thread cannot wait for itself, though it should not be the one that closes the store.
+    let others = threads.into_iter().filter(|it| it.thread().id() != std::thread::current().id());
     // A thread that panicked has nothing more to say.
-    threads.into_iter().for_each(|thread| drop(thread.join()));
+    others.for_each(|thread| drop(thread.join()));
 }
 
 /// Why a thread goes on.
@@ -205,6 +207,9 @@ fn run_compaction(core: &Core) {
             Ok(false) => rest(core, REST, |rung| Some(&mut rung.compaction)),
             Err(error) => {
                 core.report(&error);
+                if core.check_writable().is_err() {
+                    return;
+                }
                 rest(core, REST, |_| None)
             }
         };

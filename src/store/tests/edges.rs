@@ -15,9 +15,12 @@ use crate::store::disk::Disk;
 use crate::store::group::{Commits, Look, Vec1};
 use crate::store::hash::KeyHash;
 use crate::store::names;
+use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault, ReadFault};
+use crate::store::sim_disk::state::Rng;
 use crate::store::sync::lock;
+use crate::store::verify::verify_on;
 use crate::store::{Environment, Store};
 
 fn fault(kind: CallKind, failure: Failure) -> Fault {
@@ -209,4 +212,40 @@ pub fn a_full_disk_without_ballast_and_hints_can_still_be_read() {
     scene.disk.clear_faults();
     scene.set("third", "value");
     scene.expect(&[("key", "value"), ("other", "value"), ("third", "value")]);
+}
+
+#[test]
+pub fn a_sync_on_a_full_disk_takes_nothing_from_removes() {
+    let scene = Scene::new();
+    scene.set_durably("key", "value").unwrap();
+    scene.rotate();
+    scene.write_hints();
+    let disk = scene.die();
+    disk.set_fault(fault(CallKind::Create, Failure::Enospc));
+    let hints = |disk: &SimDisk| {
+        let files = disk.files();
+        files.iter().filter(|(path, _)| path.extension().is_some_and(|it| it == "hint")).count()
+    };
+    let scene = Scene::on(disk.clone(), 2).unwrap();
+    let before = hints(&disk);
+    scene.store.sync().unwrap();
+    assert_eq!(hints(&disk), before);
+}
+
+#[test]
+pub fn random_bytes_in_a_damaged_range_are_passed_quickly() {
+    let scene = Scene::new();
+    let mut rng = Rng::new(7);
+    let value: Vec<u8> = (0..8 << 20).map(|_| (rng.next() >> 32) as u8).collect();
+    scene.store.set("large", &value).unwrap();
+    scene.set("small", "value");
+    scene.store.sync().unwrap();
+    let active = Scene::segment(1);
+    let disk = scene.die();
+    let mut bytes = disk.bytes(&active).unwrap();
+    bytes[100] ^= 1;
+    disk.set_bytes(&active, bytes);
+    // Checksums over every length that the bytes state would take minutes.
+    let report = verify_on(Arc::new(disk), Path::new(DIRECTORY), &mut |_| ()).unwrap();
+    assert_eq!((report.records, report.damage.len()), (1, 1), "{report:?}");
 }
