@@ -18,7 +18,7 @@ use super::hint::{Builder, Hint, Subject};
 use super::load::Source;
 use super::manifest::{Manifest, Named, State};
 use super::names::{self, Name, SegmentId};
-use super::scan::{Scan, beyond};
+use super::scan::{Scan, beyond, holds_records};
 use super::segment::{HEADER_BYTES, Segment, Shelf};
 use crate::error::{KvsError, Result};
 
@@ -208,6 +208,8 @@ struct Opened {
     durable_upto: u64,
     seqs: Option<(u64, u64)>,
     sealed: bool,
+    /// Whether anything was ever appended to it.
+    begun: bool,
 }
 
 fn scan_open(
@@ -244,15 +246,15 @@ fn scan_open(
         segment.count(records, min, max);
     }
     let durable_upto = durable_upto.max(marked_upto);
-    Ok(Opened { segment, named: *named, builder, durable_upto, seqs, sealed })
+    let begun = holds_records(&*segment.file, &segment.path, segment.salt, file_len)?;
+    Ok(Opened { segment, named: *named, builder, durable_upto, seqs, sealed, begun })
 }
 
 /// Decides which of the segments that were open is the last of the log.
 fn place_open(shelf: &Shelf, recovered: &mut Recovered, opened: Vec<Opened>) -> Result<()> {
     // Before anything is cut: only one segment ever has bytes that are not durable, so one that
     // was begun proves that those before it were whole.
-    let is_begun = |opened: &Opened| opened.segment.end() > HEADER_BYTES as u64;
-    let last = opened.iter().rposition(is_begun).unwrap_or_default();
+    let last = opened.iter().rposition(|opened| opened.begun).unwrap_or_default();
     if let Some(torn) = opened.iter().take(last).find(|opened| !opened.sealed) {
         let segment = &torn.segment;
         return Err(segment.corrupt(segment.end(), "a later segment says it was whole"));

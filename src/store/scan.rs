@@ -257,7 +257,9 @@ pub(crate) fn holds_records(
     salt: Salt,
     limit: u64,
 ) -> Result<bool> {
-    Ok(Scan::new(file, path, salt, limit).next()?.is_some())
+    let mut scan = Scan::new(file, path, salt, limit);
+    // The first ones may be damaged, or lost with the power where later ones are not.
+    Ok(scan.next()?.is_some() || scan.skip_damage()?)
 }
 
 /// What lies behind the last valid record.

@@ -15,6 +15,7 @@ use crate::store::disk::Disk;
 use crate::store::group::{Commits, Look, Vec1};
 use crate::store::hash::KeyHash;
 use crate::store::names;
+use crate::store::salvage::salvage_on;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault, ReadFault};
@@ -155,6 +156,36 @@ pub fn an_open_that_refuses_has_cut_nothing() {
 }
 
 #[test]
+pub fn a_segment_was_begun_even_if_its_first_record_is_damaged() {
+    let scene = Scene::new();
+    scene.set_durably("key", "old").unwrap();
+    scene.rotate();
+    scene.set_durably("key", "new").unwrap();
+    let second = scene.rotate();
+    scene.set("other", "value");
+    scene.set("third", "value");
+    let third = *scene.store.segment_ids().last().unwrap();
+    let disk = scene.die();
+    for (id, offset) in [(second, 90), (third, 60)] {
+        let mut bytes = disk.bytes(&Scene::segment(id)).unwrap();
+        bytes[offset] ^= 1;
+        disk.set_bytes(&Scene::segment(id), bytes);
+    }
+    let before = disk.files();
+    let refused = Scene::on(disk.clone(), 2).map(|_| ());
+    assert!(matches!(refused, Err(KvsError::Corrupt { .. })), "{refused:?}");
+    assert!(before.iter().all(|(path, bytes)| disk.bytes(path).as_ref() == Some(bytes)
+        || !path.to_string_lossy().ends_with("seg")));
+    let (mut keys, disk) = (Vec::new(), Arc::new(disk));
+    let keep = &mut |batch: &Batch| {
+        keys.extend(batch.iter().map(|operation| operation.key().to_vec()));
+        Ok(())
+    };
+    salvage_on(disk, Path::new(DIRECTORY), true, &mut |_| (), keep).unwrap();
+    assert!(!keys.contains(&b"key".to_vec()), "its newest value is damaged");
+}
+
+#[test]
 pub fn with_always_what_can_be_read_after_a_kill_is_durable() {
     let scene = Scene::new();
     scene.set("key", "value");
@@ -236,7 +267,7 @@ pub fn a_sync_on_a_full_disk_takes_nothing_from_removes() {
 pub fn random_bytes_in_a_damaged_range_are_passed_quickly() {
     let scene = Scene::new();
     let mut rng = Rng::new(7);
-    let value: Vec<u8> = (0..8 << 20).map(|_| (rng.next() >> 32) as u8).collect();
+    let value: Vec<u8> = (0..1 << 20).flat_map(|_| rng.next().to_le_bytes()).collect();
     scene.store.set("large", &value).unwrap();
     scene.set("small", "value");
     scene.store.sync().unwrap();
