@@ -109,7 +109,7 @@ pub fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> i
     Ok(())
 }
 
-/// Copies bytes of a file to an offset of another.
+/// Copies bytes of a file, all of which must be there, to an offset of another.
 pub fn copy(
     from: &dyn DiskFile,
     range: Range<u64>,
@@ -121,8 +121,8 @@ pub fn copy(
     while at < range.end {
         let len = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(bytes.len());
         let piece = bytes.get_mut(..len).unwrap_or_default();
-        let read = read_full_at(from, piece, at)?;
-        write_all_at(to, piece.get(..read).unwrap_or_default(), offset + (at - range.start))?;
+        read_exact_at(from, piece, at)?;
+        write_all_at(to, piece, offset + (at - range.start))?;
         at += len as u64;
     }
     Ok(())

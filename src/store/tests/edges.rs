@@ -201,6 +201,18 @@ pub fn with_always_what_can_be_read_after_a_kill_is_durable() {
 }
 
 #[test]
+pub fn a_tail_that_is_gone_is_not_called_durable() {
+    let scene = Scene::new();
+    scene.set("key", "value");
+    let scene = scene.restart();
+    let active = Scene::segment(*scene.store.segment_ids().last().unwrap());
+    let mut bytes = scene.disk.bytes(&active).unwrap();
+    bytes.truncate(60);
+    scene.disk.set_bytes(&active, bytes);
+    assert!(matches!(scene.store.sync(), Err(KvsError::Poisoned { .. })));
+}
+
+#[test]
 pub fn a_segment_that_cannot_be_read_holds_up_no_other() {
     let scene = Scene::new();
     let value = "v".repeat(4000);
