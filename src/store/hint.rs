@@ -51,18 +51,16 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    pub(crate) fn new(shelf: &Shelf, segment: &Segment) -> Subject {
+        let (store_id, len) = (shelf.store_id, segment.end());
+        Subject { store_id, id: segment.id, salt: segment.salt, len }
+    }
+
     /// The most bytes that a hint for this segment can have. A file that is longer is none, and
     /// is not worth the memory to find out.
     pub(crate) fn hint_bytes_max(&self) -> u64 {
         let records = self.len.saturating_sub(HEADER_BYTES as u64) / RECORD_BYTES_MIN;
         records.saturating_mul(ENTRY_BYTES_MAX).saturating_add(HEAD_BYTES as u64)
-    }
-}
-
-impl Subject {
-    pub(crate) fn new(shelf: &Shelf, segment: &Segment) -> Subject {
-        let (store_id, len) = (shelf.store_id, segment.end());
-        Subject { store_id, id: segment.id, salt: segment.salt, len }
     }
 }
 

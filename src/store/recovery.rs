@@ -246,7 +246,8 @@ fn scan_open(
         segment.count(records, min, max);
     }
     let durable_upto = durable_upto.max(marked_upto);
-    let begun = holds_records(&*segment.file, &segment.path, segment.salt, file_len)?;
+    let begun = end > HEADER_BYTES as u64
+        || holds_records(&*segment.file, &segment.path, segment.salt, file_len)?;
     Ok(Opened { segment, named: *named, builder, durable_upto, seqs, sealed, begun })
 }
 

@@ -186,12 +186,10 @@ fn run_sync(core: &Core) {
                 return;
             }
             if unprepared.is_none_or(|failed| failed.elapsed() >= REST) {
-                let prepared = core.prepare_step();
-                prepared.iter().for_each(|()| unprepared = None);
-                if let Err(error) = prepared {
-                    unprepared = Some(Instant::now());
+                unprepared = core.prepare_step().err().map(|error| {
                     core.report(&error);
-                }
+                    Instant::now()
+                });
             }
         }
     }
