@@ -1,4 +1,4 @@
-//! `Batch`: sets and removes that are written together, all or nothing.
+//! `Batch`: sets and removes that are written together, all or nothing, and what they depend on.
 
 use crate::error::{KvsError, Result};
 use crate::options::{BATCH_BYTES_MAX, OPERATION_BYTES, check_key, check_value};
@@ -23,6 +23,58 @@ pub struct Batch {
     /// Keys and values, one behind the other.
     bytes: Vec<u8>,
     operations: Vec<Span>,
+    requirements: Vec<Requirement>,
+}
+
+/// What a key must be like before the batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Requirement {
+    pub(crate) key: Vec<u8>,
+    pub(crate) expected: Expected,
+}
+
+/// What a key is expected to be like, for a write that depends on it. An expired key is absent.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = kvs::Store::open(dir.path())?;
+/// use kvs::Expected;
+/// let first = store.compare_and_swap("key", Expected::Absent, Some("1"))?.expect("no key yet");
+/// let second = store.compare_and_swap("key", Expected::Version(first.seq), Some("2"))?;
+/// assert!(second.is_some());
+/// assert!(store.compare_and_swap("key", Expected::value("1"), None::<&str>)?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expected {
+    /// It has no value.
+    Absent,
+    /// It has a value.
+    Present,
+    /// It has the value that the write with this seq gave it.
+    Version(
+        /// As in [`Written`](crate::Written) and [`Versioned`](crate::Versioned).
+        u64,
+    ),
+    /// It has this value.
+    Value(
+        /// The bytes.
+        Vec<u8>,
+    ),
+}
+
+impl Expected {
+    /// The key has this value.
+    ///
+    /// ```
+    /// use kvs::Expected;
+    /// assert_eq!(Expected::value("1"), Expected::Value(b"1".to_vec()));
+    /// ```
+    #[must_use]
+    pub fn value(value: impl AsRef<[u8]>) -> Expected {
+        Expected::Value(value.as_ref().to_vec())
+    }
 }
 
 /// One operation: where its key ends and, for a set, where its value ends in `bytes`.
@@ -31,6 +83,7 @@ struct Span {
     start: usize,
     key_end: usize,
     value_end: Option<usize>,
+    expires_at_ms: Option<u64>,
 }
 
 /// One operation of a batch, borrowed from it.
@@ -43,6 +96,8 @@ pub enum Operation<'a> {
         key: &'a [u8],
         /// Its new value.
         value: &'a [u8],
+        /// When it expires, in milliseconds since 1970-01-01 UTC; none: never.
+        expires_at_ms: Option<u64>,
     },
     /// Remove the key.
     Remove {
@@ -69,7 +124,7 @@ impl<'a> Operation<'a> {
     /// Answers with an error if the key or the value is over its limit.
     pub(crate) fn check(&self) -> Result<()> {
         match self {
-            Operation::Set { key, value } => check_key(key).and_then(|()| check_value(value)),
+            Operation::Set { key, value, .. } => check_key(key).and_then(|()| check_value(value)),
             Operation::Remove { key } => check_key(key),
         }
     }
@@ -77,7 +132,7 @@ impl<'a> Operation<'a> {
     /// The bytes of key and value together.
     pub(crate) fn byte_len(&self) -> usize {
         match self {
-            Operation::Set { key, value } => key.len() + value.len(),
+            Operation::Set { key, value, .. } => key.len() + value.len(),
             Operation::Remove { key } => key.len(),
         }
     }
@@ -94,7 +149,8 @@ impl Batch {
         Batch::default()
     }
 
-    /// Adds a set. Limits are checked when the batch is written.
+    /// Adds a set. The key does not expire, even if it did before. Limits are checked when the
+    /// batch is written.
     ///
     /// ```
     /// let mut batch = kvs::Batch::new();
@@ -106,8 +162,58 @@ impl Batch {
         self.bytes.extend_from_slice(key.as_ref());
         let key_end = self.bytes.len();
         self.bytes.extend_from_slice(value.as_ref());
-        self.operations.push(Span { start, key_end, value_end: Some(self.bytes.len()) });
+        let value_end = Some(self.bytes.len());
+        self.operations.push(Span { start, key_end, value_end, expires_at_ms: None });
         self
+    }
+
+    /// Adds a set of a key that expires: from `expires_at_ms` on, in milliseconds since 1970-01-01
+    /// UTC, it is absent.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// let mut batch = kvs::Batch::new();
+    /// batch.set_until("session", "alice", store.now_ms() + 60_000);
+    /// store.write(&batch)?;
+    /// assert!(store.contains_key("session")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_until(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        expires_at_ms: u64,
+    ) -> &mut Batch {
+        self.set(key, value);
+        if let Some(operation) = self.operations.last_mut() {
+            operation.expires_at_ms = Some(expires_at_ms);
+        }
+        self
+    }
+
+    /// Makes the batch depend on a key: unless the key is as expected before the batch, nothing is
+    /// written, and the error names it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// use kvs::{Batch, Expected, KvsError};
+    /// let mut batch = Batch::new();
+    /// batch.require("name", Expected::Absent).set("name", "Ada").set("owner", "1");
+    /// store.write(&batch)?;
+    /// let again = store.write(&batch);
+    /// assert!(matches!(again, Err(KvsError::PreconditionFailed { requirement: 0, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn require(&mut self, key: impl AsRef<[u8]>, expected: Expected) -> &mut Batch {
+        self.requirements.push(Requirement { key: key.as_ref().to_vec(), expected });
+        self
+    }
+
+    /// What the batch depends on.
+    pub(crate) fn requirements(&self) -> &[Requirement] {
+        &self.requirements
     }
 
     /// Adds a remove. Removing a key that does not exist is no error.
@@ -120,7 +226,8 @@ impl Batch {
     pub fn remove(&mut self, key: impl AsRef<[u8]>) -> &mut Batch {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key.as_ref());
-        self.operations.push(Span { start, key_end: self.bytes.len(), value_end: None });
+        let key_end = self.bytes.len();
+        self.operations.push(Span { start, key_end, value_end: None, expires_at_ms: None });
         self
     }
 
@@ -156,7 +263,7 @@ impl Batch {
         self.bytes.len()
     }
 
-    /// Takes all operations out and keeps the memory for the next ones.
+    /// Takes all operations and requirements out and keeps the memory for the next ones.
     ///
     /// ```
     /// let mut batch = kvs::Batch::new();
@@ -166,6 +273,7 @@ impl Batch {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.operations.clear();
+        self.requirements.clear();
     }
 
     /// The operations in the order in which they were added.
@@ -181,7 +289,10 @@ impl Batch {
             let slice = |from, to| self.bytes.get(from..to).unwrap_or_default();
             let key = slice(span.start, span.key_end);
             match span.value_end {
-                Some(end) => Operation::Set { key, value: slice(span.key_end, end) },
+                Some(end) => {
+                    let (value, expires_at_ms) = (slice(span.key_end, end), span.expires_at_ms);
+                    Operation::Set { key, value, expires_at_ms }
+                }
                 None => Operation::Remove { key },
             }
         })
@@ -193,6 +304,7 @@ impl Batch {
         if self.len() > 1 && bytes > BATCH_BYTES_MAX {
             return Err(KvsError::BatchTooLarge { bytes, limit: BATCH_BYTES_MAX });
         }
+        self.requirements.iter().try_for_each(|required| check_key(&required.key))?;
         self.iter().try_for_each(|operation| operation.check())
     }
 }

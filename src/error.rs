@@ -167,6 +167,46 @@ pub enum KvsError {
     /// The key that was to be removed does not exist.
     #[error("Key not found")]
     KeyNotFound,
+    /// A write depended on a key that was not as expected. Nothing was written.
+    #[error(
+        "the key {:?} is not as requirement {requirement} of the batch expects",
+        String::from_utf8_lossy(key)
+    )]
+    PreconditionFailed {
+        /// The number of the requirement, in the order in which they were added, from 0.
+        requirement: usize,
+        /// The key that it is about.
+        key: Vec<u8>,
+    },
+    /// A key cannot expire then: not in the past, and not later than
+    /// [`EXPIRES_AT_MS_MAX`](crate::EXPIRES_AT_MS_MAX).
+    #[error(
+        "a key cannot expire at {expires_at_ms} ms: the time is {now_ms} ms, the limit {} ms",
+        crate::EXPIRES_AT_MS_MAX
+    )]
+    InvalidExpiry {
+        /// When it was to expire, in milliseconds since 1970-01-01 UTC.
+        expires_at_ms: u64,
+        /// The time of the store, in the same unit.
+        now_ms: u64,
+    },
+    /// A value that was to be counted up is not a decimal integer of 64 bits. It is as it was.
+    #[error("the value of key {:?} is not an integer", String::from_utf8_lossy(key))]
+    NotAnInteger {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// A number would leave the range of 64 bits. The value is as it was.
+    #[error(
+        "adding {by} to the value of key {:?} leaves the range of 64-bit integers",
+        String::from_utf8_lossy(key)
+    )]
+    IntegerOverflow {
+        /// The key.
+        key: Vec<u8>,
+        /// What was to be added.
+        by: i64,
+    },
     /// A value that was to be read as a string is not UTF-8.
     #[error("the value of key {key:?} is not UTF-8")]
     NotUtf8 {

@@ -33,14 +33,14 @@ pub mod batch;
 pub mod store;
 pub mod kv_store;
 
-pub use batch::{Batch, Operation};
+pub use batch::{Batch, Expected, Operation};
 pub use error::{KvsError, Result};
 pub use kv_store::KvStore;
 pub use options::{
-    BATCH_BYTES_MAX, Durability, KEY_BYTES_MAX, Options, ReadPath, SEGMENT_BYTES, VALUE_BYTES_MAX,
-    WriteOptions,
+    BATCH_BYTES_MAX, Durability, EXPIRES_AT_MS_MAX, KEY_BYTES_MAX, Options, ReadPath,
+    SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
 pub use store::{
-    Damage, Iter, Keys, Progress, SalvageReport, SegmentStats, Stats, Store, Value, VerifyReport,
-    Written, salvage, verify,
+    Damage, Iter, Keys, Progress, Records, SalvageReport, SegmentStats, Stats, Store, Value,
+    VerifyReport, Versioned, Written, salvage, verify,
 };

@@ -12,6 +12,8 @@ use crate::store::Store;
 pub const KEY_BYTES_MAX: usize = 1 << 20;
 /// The longest value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 512 << 20;
+/// The latest time at which a key can expire, in milliseconds since 1970-01-01 UTC.
+pub const EXPIRES_AT_MS_MAX: u64 = i64::MAX.cast_unsigned();
 /// The most bytes that a batch of more than one operation may take: its keys and values, and 56
 /// bytes for each operation.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
@@ -108,6 +110,124 @@ impl WriteOptions {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> WriteOptions {
         self.durability = Some(durability);
+        self
+    }
+}
+
+/// When a key expires that is set with [`SetOptions`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Expiry {
+    #[default]
+    Never,
+    /// As the key did before.
+    Keep,
+    /// So many milliseconds from now.
+    AfterMs(u64),
+    /// At this time, in milliseconds since 1970-01-01 UTC.
+    AtMs(u64),
+}
+
+/// Options for [`Store::set_with`](crate::Store::set_with): when the key expires, and on what the
+/// write depends.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = kvs::Store::open(dir.path())?;
+/// use kvs::SetOptions;
+/// let lease = SetOptions::new().if_absent().expire_after_ms(30_000);
+/// assert!(store.set_with("lock", "me", lease)?.is_some());
+/// assert!(store.set_with("lock", "you", lease)?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SetOptions {
+    pub(crate) expiry: Expiry,
+    /// Whether the key must have a value, or must have none.
+    pub(crate) if_present: Option<bool>,
+    pub(crate) write: WriteOptions,
+}
+
+impl SetOptions {
+    /// No expiry and no condition: as [`Store::set`](crate::Store::set).
+    ///
+    /// ```
+    /// let options = kvs::SetOptions::new();
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn new() -> SetOptions {
+        SetOptions::default()
+    }
+
+    /// The key expires so many milliseconds from now; at least 1.
+    ///
+    /// ```
+    /// let options = kvs::SetOptions::new().expire_after_ms(60_000);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn expire_after_ms(mut self, ms: u64) -> SetOptions {
+        self.expiry = Expiry::AfterMs(ms);
+        self
+    }
+
+    /// The key expires at this time, in milliseconds since 1970-01-01 UTC.
+    ///
+    /// ```
+    /// let options = kvs::SetOptions::new().expire_at_ms(4_102_444_800_000);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn expire_at_ms(mut self, ms: u64) -> SetOptions {
+        self.expiry = Expiry::AtMs(ms);
+        self
+    }
+
+    /// The key expires when it did before, if it did.
+    ///
+    /// ```
+    /// let options = kvs::SetOptions::new().keep_expiry();
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn keep_expiry(mut self) -> SetOptions {
+        self.expiry = Expiry::Keep;
+        self
+    }
+
+    /// Only if the key has no value.
+    ///
+    /// ```
+    /// let options = kvs::SetOptions::new().if_absent();
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn if_absent(mut self) -> SetOptions {
+        self.if_present = Some(false);
+        self
+    }
+
+    /// Only if the key has a value.
+    ///
+    /// ```
+    /// let options = kvs::SetOptions::new().if_present();
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn if_present(mut self) -> SetOptions {
+        self.if_present = Some(true);
+        self
+    }
+
+    /// When this write is acknowledged, as [`WriteOptions::durability`].
+    ///
+    /// ```
+    /// let options = kvs::SetOptions::new().durability(kvs::Durability::Always);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> SetOptions {
+        self.write = self.write.durability(durability);
         self
     }
 }
@@ -375,8 +495,13 @@ pub(crate) fn check_key(key: &[u8]) -> Result<()> {
 
 /// Answers with an error if the value is over its limit.
 pub(crate) fn check_value(value: &[u8]) -> Result<()> {
-    if value.len() > VALUE_BYTES_MAX {
-        return Err(KvsError::ValueTooLarge { bytes: value.len(), limit: VALUE_BYTES_MAX });
+    check_value_len(value.len())
+}
+
+/// Answers with an error if a value of that length is over its limit.
+pub(crate) fn check_value_len(bytes: usize) -> Result<()> {
+    if bytes > VALUE_BYTES_MAX {
+        return Err(KvsError::ValueTooLarge { bytes, limit: VALUE_BYTES_MAX });
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Formats stay readable: a data directory of each version of the format opens and holds what was
 //! written to it.
 //!
-//! `formats/v1` was made by this file, with `KVS_MAKE_FORMAT=<new directory>`: several segments,
-//! hints, a batch, removes, and an end that was never closed.
+//! `formats/v1` and `v2` were made by this file as it was then, the newest with
+//! `KVS_MAKE_FORMAT=<new directory>`: several segments, hints, a batch, removes, since version 2
+//! keys that expire, and an end that was never closed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
@@ -10,10 +11,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kvs::{Batch, Durability, Options, Store};
+use kvs::{Batch, Durability, Options, SetOptions, Store};
 use tempfile::tempdir;
 
 const BYTES_MAX: u64 = 100 << 10;
+const NEWEST: u32 = 2;
 
 fn directory_of(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/formats/v{version}"))
@@ -72,13 +74,28 @@ fn second_part(store: &Store, contents: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
     contents.remove(&key(1));
 }
 
-/// Writes both parts to a directory and gives the contents.
-fn make(dir: &Path, end: impl FnOnce()) -> BTreeMap<Vec<u8>, Vec<u8>> {
+/// In the year 2100.
+const LATER_MS: u64 = 4_102_444_800_000;
+
+/// What version 2 has more: a key that expires late, and one that has expired when it is read.
+fn expiring_part(store: &Store, contents: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
+    store.set("expired", "before it expired").unwrap();
+    let soon = SetOptions::new().expire_after_ms(1);
+    store.set_with("expired", "until it expired", soon).unwrap();
+    store.set_with("later", "2100", SetOptions::new().expire_at_ms(LATER_MS)).unwrap();
+    contents.insert(b"later".to_vec(), b"2100".to_vec());
+}
+
+/// Writes all parts of a version to a directory and gives the contents.
+fn make(version: u32, dir: &Path, end: impl FnOnce()) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let store = options().open(dir).unwrap();
     let mut contents = first_part(&store);
     store.close().unwrap();
     let store = options().open(dir).unwrap();
     second_part(&store, &mut contents);
+    if version > 1 {
+        expiring_part(&store, &mut contents);
+    }
     end();
     contents
 }
@@ -97,14 +114,26 @@ fn check(store: &Store, expected: &BTreeMap<Vec<u8>, Vec<u8>>) {
 
 #[test]
 fn version_1_is_read() {
+    is_read(1, |_| ());
+}
+
+#[test]
+fn version_2_is_read() {
+    is_read(2, |store| {
+        assert_eq!(store.expires_at("later").unwrap(), Some(Some(LATER_MS)));
+        assert_eq!(store.stats().expiring_keys, 1);
+    });
+}
+
+fn is_read(version: u32, look: impl Fn(&Store)) {
     let made = tempdir().unwrap();
-    let expected = make(made.path(), || {
-        if let Some(to) = std::env::var_os("KVS_MAKE_FORMAT") {
+    let expected = make(version, made.path(), || {
+        if let Some(to) = std::env::var_os("KVS_MAKE_FORMAT").filter(|_| version == NEWEST) {
             copy(made.path(), Path::new(&to));
         }
     });
     let dir = tempdir().unwrap();
-    let bytes = copy(&directory_of(1), dir.path());
+    let bytes = copy(&directory_of(version), dir.path());
     assert!(bytes <= BYTES_MAX, "{bytes} bytes are many for a repository");
     let names: Vec<String> = fs::read_dir(dir.path())
         .unwrap()
@@ -120,5 +149,7 @@ fn version_1_is_read() {
     store.compact().unwrap();
     check(&store, &expected);
     store.close().unwrap();
-    check(&Store::open(dir.path()).unwrap(), &expected);
+    let store = Store::open(dir.path()).unwrap();
+    check(&store, &expected);
+    look(&store);
 }

@@ -7,6 +7,7 @@
 mod data;
 mod engine;
 mod engines;
+mod expiry;
 mod histogram;
 mod limits;
 mod machine;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Command {
     /// Run the workloads and save results.md, results.json and a plot per scale
     Embedded(Embedded),
+    /// Soak KVS with keys that live for a short while
+    Expiry(expiry::Expiry),
     /// Write the tables and plots again from a results.json
     Report {
         file: PathBuf,
@@ -86,6 +89,7 @@ enum Scale {
 fn main() -> Res<()> {
     match Arguments::parse().command {
         Command::Embedded(arguments) => embedded(arguments),
+        Command::Expiry(plan) => expiry::run(&plan),
         Command::Report { file, out } => json::load(&file)?.save(&out),
         Command::Worker { plan } => worker::run(&serde_json::from_str::<Plan>(&plan)?),
     }

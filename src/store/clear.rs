@@ -37,6 +37,7 @@ impl Core {
         writer.together(|writer| writer.clear());
         writer.next_generation();
         self.space.live_bytes.store(0, Ordering::Relaxed);
+        self.space.expiring_keys.store(0, Ordering::Relaxed);
         drop((writer, next, log));
         self.segments.retire(&gone, &self.pins);
         self.unlink_buried();

@@ -13,17 +13,19 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
+use super::clock::{Moment, NEVER};
+use super::condition::earlier;
 use super::core::{Core, Log};
-use super::group::{Commits, Look, Pending, Prior, Vec1, Written};
+use super::group::{Check, Commits, Look, Pending, Prior, Seen, Vec1, Written};
 use super::hash::KeyHash;
 use super::keydir::{Location, OFFSET_LIMIT, Writer};
 use super::map::prefetch;
 use super::record::{self, MARK_BYTES, Record};
-use super::segment::HEADER_BYTES;
+use super::segment::{HEADER_BYTES, Segment};
 use super::sync::lock;
-use crate::batch::{Batch, Operation};
+use crate::batch::{Batch, Operation, Requirement};
 use crate::error::{KvsError, Result};
-use crate::options::{BATCH_BYTES_MAX, Durability, WriteOptions};
+use crate::options::{BATCH_BYTES_MAX, Durability, EXPIRES_AT_MS_MAX, WriteOptions};
 
 const _: () = assert!((BATCH_BYTES_MAX as u64) <= OFFSET_LIMIT / 2, "a location for each record");
 
@@ -38,6 +40,7 @@ impl Core {
         options: WriteOptions,
     ) -> Result<Written> {
         operation.check()?;
+        self.check_expiry(&operation)?;
         let hash = self.hasher.hash(operation.key());
         let pin = self.pins.pin();
         prefetch(self.keydir.address(&pin, hash));
@@ -46,11 +49,20 @@ impl Core {
         let seen = self.find(&pin, operation.key(), hash)?;
         drop(pin);
         let look = Look { hash, seen, generation };
-        self.submit(&[operation], Vec1::One(look), options)
+        self.submit(&[operation], Vec1::One(look), Vec::new(), options)
     }
 
-    /// Writes a batch: of operations on the same key, the last one.
+    /// Writes a batch, if what it depends on holds: of operations on the same key, the last one.
     pub(crate) fn write_batch(&self, batch: &Batch, options: WriteOptions) -> Result<Written> {
+        for operation in batch.iter() {
+            self.check_expiry(&operation)?;
+        }
+        self.write_checked(batch, options)
+    }
+
+    /// As `write_batch`, with expiries as they are: that of a key that is to keep its own may have
+    /// come.
+    pub(crate) fn write_checked(&self, batch: &Batch, options: WriteOptions) -> Result<Written> {
         batch.check()?;
         self.check_writable()?;
         let generation = self.keydir.generation();
@@ -68,20 +80,38 @@ impl Core {
             }
         }
         drop(pin);
-        self.submit(&operations, Vec1::Many(looks), options)
+        let check = |requirement: &Requirement| {
+            let hash = self.hasher.hash(&requirement.key);
+            Check { requirement: requirement.clone(), hash }
+        };
+        let checks = batch.requirements().iter().map(check).collect();
+        self.submit(&operations, Vec1::Many(looks), checks, options)
+    }
+
+    /// Refuses what would expire in the past, or later than anything can.
+    fn check_expiry(&self, operation: &Operation<'_>) -> Result<()> {
+        let Operation::Set { expires_at_ms: Some(expires_at_ms), .. } = *operation else {
+            return Ok(());
+        };
+        let now_ms = self.time.now_ms();
+        if expires_at_ms <= now_ms || expires_at_ms > EXPIRES_AT_MS_MAX {
+            return Err(KvsError::InvalidExpiry { expires_at_ms, now_ms });
+        }
+        Ok(())
     }
 
     /// Makes everything that was acknowledged durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.check_writable()?;
         let options = WriteOptions::new().durability(Durability::Always);
-        self.submit(&[], Vec1::Many(Vec::new()), options).map(|_| ())
+        self.submit(&[], Vec1::Many(Vec::new()), Vec::new(), options).map(|_| ())
     }
 
     fn submit(
         &self,
         operations: &[Operation<'_>],
         looks: Vec1<Look>,
+        checks: Vec<Check>,
         options: WriteOptions,
     ) -> Result<Written> {
         let durability = options.durability.unwrap_or(self.options.durability);
@@ -98,9 +128,9 @@ impl Core {
             let seq = self.next_seq.load(Ordering::Relaxed);
             self.next_seq.store(seq + 1, Ordering::Relaxed);
             if group.bytes.try_reserve(bytes + MARK_BYTES + HEADER_BYTES).is_ok() {
-                return group.join(seq, operations, looks, sync);
+                return group.join(seq, operations, looks, checks, sync);
             }
-            let request = group.join(seq, &[], Vec1::Many(Vec::new()), false);
+            let request = group.join(seq, &[], Vec1::Many(Vec::new()), Vec::new(), false);
             if let Some(request) = group.requests.get_mut(request) {
                 request.outcome = Some(Err(KvsError::OutOfMemory { bytes }));
             }
@@ -111,7 +141,7 @@ impl Core {
     }
 
     /// Commits a group: every request has its outcome afterwards.
-    fn commit(&self, group: &mut Commits) {
+    pub(crate) fn commit(&self, group: &mut Commits) {
         let mut log = lock(&self.log);
         let mut result = self.try_commit(&mut log, group);
         while let Err(full @ KvsError::DiskFull { .. }) = &result {
@@ -123,9 +153,7 @@ impl Core {
             result = self.try_commit(&mut log, group);
         }
         for request in group.requests.iter_mut().filter(|request| request.outcome.is_none()) {
-            let (seq, existed) = (request.seq, request.existed);
-            let outcome = result.as_ref().map(|()| Written { seq, existed });
-            request.outcome = Some(outcome.map_err(Clone::clone));
+            request.outcome = Some(result.clone().and_then(|()| request.done()));
         }
     }
 
@@ -170,13 +198,18 @@ impl Core {
         let mut last: HashMap<u64, usize> = HashMap::new();
         let is_shared = group.requests.len() > 1;
         let mut is_thinned = false;
+        let moment = self.time.moment();
         let Commits { bytes, operations, requests } = group;
         for request in requests.iter_mut().filter(|request| request.outcome.is_none()) {
             let range = request.operations.clone();
             let mut existed = false;
             let mut failed = None;
+            match self.refusing(bytes, operations, &request.checks, &last, &moment) {
+                Ok(refusing) => request.refused = refusing,
+                Err(error) => failed = Some(error),
+            }
             for index in range.clone() {
-                match self.resolve_one(bytes, operations, index, &last, writer) {
+                match self.resolve_one((bytes, operations, index), &last, writer, &moment) {
                     Ok(exists) => existed |= exists,
                     Err(error) => failed = Some(error),
                 }
@@ -184,7 +217,7 @@ impl Core {
             request.existed = existed;
             if let Some(error) = failed {
                 request.outcome = Some(Err(error));
-            } else if request.only_if_exists && !existed {
+            } else if request.refused.is_some() || request.only_if_exists && !existed {
                 // Nothing to write; it is answered when the group is done, like all others.
                 request.operations = 0..0;
                 is_thinned = true;
@@ -207,31 +240,26 @@ impl Core {
     /// Whether the key of an operation exists before it; notes where.
     fn resolve_one(
         &self,
-        bytes: &[u8],
-        operations: &mut [Pending],
-        index: usize,
+        (bytes, operations, index): (&[u8], &mut [Pending], usize),
         last: &HashMap<u64, usize>,
         writer: &Writer<'_>,
+        moment: &Moment<'_>,
     ) -> Result<bool> {
         let Some(operation) = operations.get(index) else {
             return Ok(false);
         };
         let key = bytes.get(operation.key.clone()).unwrap_or_default();
         let hash = operation.look.hash;
-        let same_key = |earlier: &&usize| {
-            operations.get(**earlier).and_then(|earlier| bytes.get(earlier.key.clone()))
-                == Some(key)
-        };
-        let (prior, exists) = match last.get(&hash.place).filter(same_key) {
-            Some(earlier) => {
-                (Prior::After(*earlier), operations.get(*earlier).is_some_and(|it| it.is_set))
+        let (prior, exists) = match earlier(bytes, operations, last, key, hash) {
+            Some((index, earlier)) => {
+                (Prior::After(index), earlier.is_set && !moment.is_over(earlier.expires_at_ms))
             }
             None => match self.look_again(key, &operation.look, writer)? {
-                Some((location, len)) => (Prior::At(location, len), true),
+                Some(seen) => (Prior::At(seen), !moment.is_over(seen.expires_at_ms)),
                 None => (Prior::Absent, false),
             },
         };
-        if !exists && operation.is_set && writer.is_full(hash) {
+        if matches!(prior, Prior::Absent) && operation.is_set && writer.is_full(hash) {
             return Err(KvsError::StoreFull { what: "room in the index" });
         }
         if let Some(operation) = operations.get_mut(index) {
@@ -242,18 +270,11 @@ impl Core {
 
     /// Where the record of a key lies now. What the caller saw before it queued holds if it is
     /// still so; only otherwise is a record read.
-    fn look_again(
-        &self,
-        key: &[u8],
-        look: &Look,
-        writer: &Writer<'_>,
-    ) -> Result<Option<(Location, u64)>> {
+    fn look_again(&self, key: &[u8], look: &Look, writer: &Writer<'_>) -> Result<Option<Seen>> {
         let pin = self.pins.pin();
         if self.keydir.generation() == look.generation {
             match look.seen {
-                Some((location, len)) if writer.is_at(look.hash, location) => {
-                    return Ok(Some((location, len)));
-                }
+                Some(seen) if writer.is_at(look.hash, seen.location) => return Ok(Some(seen)),
                 None if self.keydir.candidates(&pin, look.hash).next().is_none() => {
                     return Ok(None);
                 }
@@ -272,7 +293,8 @@ impl Core {
         let durable_upto = self.durable.upto();
         let is_marked = durable_upto > log.marked_upto;
         if is_marked {
-            record::encode(&mut group.bytes, &Record::mark(durable_upto));
+            let mark = Record::mark(durable_upto, self.time.floor_ms());
+            record::encode(&mut group.bytes, &mark);
         }
         let appender = &mut log.appender;
         group.stamp(appender.segment.salt, appender.end());
@@ -331,27 +353,28 @@ impl Core {
     ) {
         let segment = &log.appender.segment;
         let place = |operation: &Pending| {
-            let offset = base + operation.record.start as u64;
-            Location::new(segment.number, offset).map(|at| (at, operation.record.len() as u64))
+            let location = Location::new(segment.number, base + operation.record.start as u64)?;
+            let (len, expires_at_ms) = (operation.record.len() as u64, operation.expires_at_ms);
+            Some(Seen { location, len, expires_at_ms })
         };
         let Some(operation) = group.operations.get(index) else {
             return;
         };
         let from = match operation.supersedes {
             Prior::Absent => None,
-            Prior::At(location, len) => Some((location, len)),
+            Prior::At(seen) => Some(seen),
             Prior::After(earlier) => {
                 group.operations.get(earlier).filter(|earlier| earlier.is_set).and_then(place)
             }
         };
-        let Some((location, len)) = place(operation) else {
+        let Some(Seen { location, len, expires_at_ms }) = place(operation) else {
             debug_assert!(false, "a batch is small enough for its offsets");
             return;
         };
         let hash = operation.look.hash;
         let found = match (from, operation.is_set) {
-            (Some((from, _)), true) => writer.replace(hash, from, location),
-            (Some((from, _)), false) => writer.remove(hash, from),
+            (Some(from), true) => writer.replace(hash, from.location, location),
+            (Some(from), false) => writer.remove(hash, from.location),
             (None, true) => {
                 writer.insert(hash, location);
                 true
@@ -359,24 +382,42 @@ impl Core {
             (None, false) => true,
         };
         debug_assert!(found, "what was resolved stays true while the leader is the writer");
-        if let Some((from, len)) = from {
-            self.uncount_live(from, len);
+        if let Some(from) = from {
+            self.uncount_live(from);
         }
         if operation.is_set {
             segment.live_bytes.fetch_add(len, Ordering::Relaxed);
             self.space.live_bytes.fetch_add(len, Ordering::Relaxed);
+            self.count_expiring(segment, expires_at_ms);
         } else {
             segment.tombstone_bytes.fetch_add(len, Ordering::Relaxed);
         }
     }
 
     /// Charges a record that no slot points to any more.
-    fn uncount_live(&self, location: Location, len: u64) {
+    pub(crate) fn uncount_live(&self, Seen { location, len, expires_at_ms }: Seen) {
         let pin = self.pins.pin();
         if let Ok(segment) = self.segment(&pin, location) {
             segment.live_bytes.fetch_sub(len, Ordering::Relaxed);
         }
         self.space.live_bytes.fetch_sub(len, Ordering::Relaxed);
+        if expires_at_ms != NEVER {
+            self.space.expiring_keys.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a key has come that expires, if it does.
+    fn count_expiring(&self, segment: &Segment, expires_at_ms: u64) {
+        if expires_at_ms == NEVER {
+            return;
+        }
+        segment.note_expiry(expires_at_ms);
+        self.space.expiring_keys.fetch_add(1, Ordering::Relaxed);
+        let next = &self.space.next_expiry_ms;
+        if next.fetch_min(expires_at_ms, Ordering::AcqRel) > expires_at_ms {
+            // Whoever moves the horizon waits for a later one.
+            self.bell.wake(|rung| rung.sync = true);
+        }
     }
 }
 

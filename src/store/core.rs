@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::appender::Appender;
+use super::clock::{Clock, Time};
 use super::disk::Disk;
 use super::durable::Durable;
 use super::fork::Owner;
 use super::group::Commits;
 use super::hash::Hasher;
 use super::keydir::Keydir;
+use super::load::Loaded;
 use super::manifest::Manifest;
 use super::pins::Pins;
 use super::queue::Queue;
@@ -26,6 +28,7 @@ use crate::options::Options;
 /// What a store needs of the world.
 pub(crate) struct Environment {
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Where salts and identities come from.
     pub(crate) seed: u64,
     /// Whether threads do the background work. Without them, its steps are called.
@@ -37,6 +40,7 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) shelf: Shelf,
     pub(crate) hasher: Hasher,
+    pub(crate) time: Time,
     pub(crate) pins: Pins,
     pub(crate) segments: Segments,
     pub(crate) keydir: Keydir,
@@ -90,10 +94,12 @@ impl Log {
 }
 
 /// How much disk space is in use, and whether writers have to wait for compaction.
-#[derive(Default)]
 pub(crate) struct Space {
     /// The bytes of the records to which the keydir points.
     pub(crate) live_bytes: AtomicU64,
+    /// The keys in the keydir that expire some time, and when the first of them may.
+    pub(crate) expiring_keys: AtomicU64,
+    pub(crate) next_expiry_ms: AtomicU64,
     /// The bytes of segment files that a running compaction has written.
     pub(crate) output_bytes: AtomicU64,
     /// Set while segment files take more than the bound allows.
@@ -102,6 +108,21 @@ pub(crate) struct Space {
     pub(crate) is_stuck: AtomicBool,
     pub(crate) lock: Mutex<()>,
     pub(crate) changed: Condvar,
+}
+
+impl Space {
+    pub(crate) fn new(loaded: &Loaded) -> Space {
+        Space {
+            live_bytes: AtomicU64::new(loaded.live_bytes),
+            expiring_keys: AtomicU64::new(loaded.expiring_keys),
+            next_expiry_ms: AtomicU64::new(loaded.next_expiry_ms),
+            output_bytes: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
+            lock: Mutex::new(()),
+            changed: Condvar::new(),
+        }
+    }
 }
 
 /// What is counted for `stats`.

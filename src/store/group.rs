@@ -3,11 +3,12 @@
 
 use std::ops::Range;
 
+use super::clock::NEVER;
 use super::hash::KeyHash;
 use super::keydir::Location;
 use super::queue::{GROUP_BYTES_MAX, Group};
 use super::record::{self, Record};
-use crate::batch::Operation;
+use crate::batch::{Operation, Requirement};
 use crate::error::{KvsError, Result};
 
 /// What a write did.
@@ -35,9 +36,25 @@ const OPERATIONS_KEPT: usize = 16 << 10;
 /// What a caller found out about a key before it queued.
 pub(crate) struct Look {
     pub(crate) hash: KeyHash,
-    /// The record of the key, its length in bytes, and the generation in which that was so.
-    pub(crate) seen: Option<(Location, u64)>,
+    /// The record of the key, and the generation in which it was there.
+    pub(crate) seen: Option<Seen>,
     pub(crate) generation: u64,
+}
+
+/// The record that a key has, be it expired or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) location: Location,
+    /// Its length on disk in bytes.
+    pub(crate) len: u64,
+    /// 0: never.
+    pub(crate) expires_at_ms: u64,
+}
+
+/// Something that a request depends on: if it does not hold, nothing is written.
+pub(crate) struct Check {
+    pub(crate) requirement: Requirement,
+    pub(crate) hash: KeyHash,
 }
 
 /// A group of requests, encoded one behind the other.
@@ -57,6 +74,10 @@ pub(crate) struct Request {
     pub(crate) sync: bool,
     /// Whether it is one remove, which writes nothing if its key does not exist.
     pub(crate) only_if_exists: bool,
+    /// All of them are to hold.
+    pub(crate) checks: Vec<Check>,
+    /// The number of the one that did not.
+    pub(crate) refused: Option<usize>,
     pub(crate) existed: bool,
     pub(crate) outcome: Option<Result<Written>>,
 }
@@ -68,6 +89,8 @@ pub(crate) struct Pending {
     pub(crate) record: Range<usize>,
     pub(crate) key: Range<usize>,
     pub(crate) is_set: bool,
+    /// 0: never.
+    pub(crate) expires_at_ms: u64,
     pub(crate) supersedes: Prior,
 }
 
@@ -75,7 +98,7 @@ pub(crate) struct Pending {
 #[derive(Clone, Copy)]
 pub(crate) enum Prior {
     Absent,
-    At(Location, u64),
+    At(Seen),
     /// The state after an earlier operation of the same group.
     After(usize),
 }
@@ -113,17 +136,19 @@ impl Commits {
         seq: u64,
         operations: &[Operation<'_>],
         looks: Vec1<Look>,
+        checks: Vec<Check>,
         sync: bool,
     ) -> usize {
         let only_if_exists = matches!(operations, [Operation::Remove { .. }]);
         let start = (self.bytes.len(), self.operations.len());
         for (operation, look) in operations.iter().zip(looks) {
             let from = self.bytes.len();
-            let (record, key, is_set) = match *operation {
-                Operation::Set { key, value } => {
-                    (Record::Set { seq, expires_at_ms: 0, key, value }, key, true)
+            let (record, key, expires_at_ms) = match *operation {
+                Operation::Set { key, value, expires_at_ms } => {
+                    let expires_at_ms = expires_at_ms.unwrap_or(NEVER);
+                    (Record::Set { seq, expires_at_ms, key, value }, key, expires_at_ms)
                 }
-                Operation::Remove { key } => (Record::Remove { seq, key }, key, false),
+                Operation::Remove { key } => (Record::Remove { seq, key }, key, NEVER),
             };
             record::encode(&mut self.bytes, &record);
             // The key's place: of a set it lies before its value, of a remove at the end.
@@ -132,7 +157,8 @@ impl Commits {
                 look,
                 record: from..self.bytes.len(),
                 key: key_start..key_start + key.len(),
-                is_set,
+                is_set: matches!(operation, Operation::Set { .. }),
+                expires_at_ms,
                 supersedes: Prior::Absent,
             });
         }
@@ -145,6 +171,8 @@ impl Commits {
             bytes: start.0..self.bytes.len(),
             sync,
             only_if_exists,
+            checks,
+            refused: None,
             existed: false,
             outcome: None,
         });
@@ -201,12 +229,13 @@ impl Commits {
         }
     }
 
-    /// Fails every request that writes a value, and what found nothing to remove: perhaps only
-    /// because of one of those. False: no remove is left.
+    /// Fails every request that writes a value, and what found nothing to remove or was refused:
+    /// perhaps only because of one of those. False: no remove is left.
     pub(crate) fn keep_removes(&mut self, error: &KvsError) -> bool {
         for request in &mut self.requests {
             let operations = self.operations.get(request.operations.clone()).unwrap_or_default();
-            let is_thinned = request.only_if_exists && operations.is_empty();
+            let is_thinned =
+                request.refused.is_some() || request.only_if_exists && operations.is_empty();
             let is_set = operations.iter().any(|operation| operation.is_set);
             if request.outcome.is_none() && (is_set || is_thinned) {
                 request.outcome = Some(Err(error.clone()));
@@ -214,6 +243,18 @@ impl Commits {
         }
         self.thin();
         self.undecided().any(|request| !request.operations.is_empty())
+    }
+}
+
+impl Request {
+    /// What became of it, when its group is committed.
+    pub(crate) fn done(&self) -> Result<Written> {
+        let Some(requirement) = self.refused else {
+            return Ok(Written { seq: self.seq, existed: self.existed });
+        };
+        let check = self.checks.get(requirement);
+        let key = check.map(|check| check.requirement.key.clone()).unwrap_or_default();
+        Err(KvsError::PreconditionFailed { requirement, key })
     }
 }
 

@@ -90,6 +90,8 @@ pub(crate) struct Entry {
     pub(crate) offset: u64,
     pub(crate) len: u64,
     pub(crate) seq: u64,
+    /// 0: it does not expire.
+    pub(crate) expires_at_ms: u64,
 }
 
 /// Collects the entries of a segment while it is scanned.
@@ -232,7 +234,8 @@ impl Hint {
             end = offset.checked_add(len)?;
             seq = seq.wrapping_add(encoded.seq_step.cast_unsigned());
             let hash = KeyHash::from_identity(encoded.identity);
-            (end <= segment_len).then_some(Entry { kind: encoded.kind, hash, offset, len, seq })
+            let Encoded { kind, expires_at_ms, .. } = encoded;
+            (end <= segment_len).then_some(Entry { kind, hash, offset, len, seq, expires_at_ms })
         })
     }
 }

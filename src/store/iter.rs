@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::keydir::{Keydir, Location};
 use super::pins::Pin;
-use super::read::Value;
+use super::read::{Current, Value, Versioned};
 use super::record::Record;
 use crate::error::Result;
 
@@ -29,7 +29,7 @@ pub struct Iter {
     /// The generation in which the slots were copied; none: they are to be copied.
     generation: Option<u64>,
     last_tag: Option<u64>,
-    ahead: VecDeque<Result<(Vec<u8>, Value)>>,
+    ahead: VecDeque<Result<(Vec<u8>, Versioned)>>,
     with_values: bool,
 }
 
@@ -84,9 +84,12 @@ impl Iter {
             let with_values = self.with_values;
             let read = self.core.segment(pin, *location).and_then(|segment| {
                 segment.read(location.offset(), |record, _| match record {
-                    Record::Set { key, value, .. } => {
-                        let value = if with_values { value.to_vec() } else { Vec::new() };
-                        Some((key.to_vec(), Value::from(value)))
+                    Record::Set { seq, expires_at_ms, key, value }
+                        if !self.core.time.is_over(expires_at_ms) =>
+                    {
+                        let value = if with_values { value } else { &[] };
+                        let current = Current { seq, expires_at_ms, value };
+                        Some((key.to_vec(), current.to_versioned()))
                     }
                     _ => None,
                 })
@@ -99,18 +102,14 @@ impl Iter {
                 run.any(|(known, _)| known == key)
             });
             if !is_known {
-                bytes += read.as_ref().map_or(0, |(key, value)| key.len() + value.len());
+                bytes += read.as_ref().map_or(0, |(key, found)| key.len() + found.value.len());
                 self.ahead.push_back(read);
             }
         }
         bytes
     }
-}
 
-impl Iterator for Iter {
-    type Item = Result<(Vec<u8>, Value)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next_record(&mut self) -> Option<Result<(Vec<u8>, Versioned)>> {
         if let Err(closed) = self.core.check_open() {
             // Said once; then the iteration is over.
             let is_over = self.shard == Keydir::shards() && self.ahead.is_empty();
@@ -125,6 +124,26 @@ impl Iterator for Iter {
     }
 }
 
+impl Iterator for Iter {
+    type Item = Result<(Vec<u8>, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.next_record()?.map(|(key, found)| (key, found.value)))
+    }
+}
+
+/// Goes over all keys, values, versions and expiries; see
+/// [`Store::records`](crate::Store::records).
+pub struct Records(pub(crate) Iter);
+
+impl Iterator for Records {
+    type Item = Result<(Vec<u8>, Versioned)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_record()
+    }
+}
+
 /// Goes over all keys; see [`Store::keys`](crate::Store::keys).
 pub struct Keys(pub(crate) Iter);
 
@@ -132,6 +151,6 @@ impl Iterator for Keys {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.0.next()?.map(|(key, _)| key))
+        Some(self.0.next_record()?.map(|(key, _)| key))
     }
 }

@@ -1,4 +1,5 @@
-//! Builds the keydir from hints: for each key, the record with the highest seq.
+//! Builds the keydir from hints: for each key, the record with the highest seq. A set that has
+//! expired counts as a remove.
 //!
 //! A hint holds neither keys nor values, so nothing else is read. Entries are sorted into the
 //! shards of the keydir first (a counting sort: two passes over the hints), because a shard then
@@ -7,8 +8,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::clock::NEVER;
 use super::hash::KeyHash;
-use super::hint::{Entry, Hint, Kind};
+use super::hint::{self, Entry, Hint};
 use super::keydir::{Keydir, Location, Writer, shard_of};
 use super::segment::Segment;
 use crate::error::{KvsError, Result};
@@ -29,15 +31,40 @@ struct Candidate {
     unit: u32,
     units: u32,
     number: u16,
-    is_set: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Gone,
+    Set,
+    /// A set that will expire.
+    Expiring,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// At this time.
+    pub(crate) now_ms: u64,
+    pub(crate) live_bytes: u64,
+    pub(crate) expiring_keys: u64,
+    /// When the first record expires; `u64::MAX`: none does.
+    pub(crate) next_expiry_ms: u64,
+    /// Whether there is a record that has expired or will.
+    pub(crate) has_expiries: bool,
 }
 
 const _: () = assert!(size_of::<Candidate>() <= 40, "opening takes 40 bytes an entry");
 
-/// Fills an empty keydir, counts the live bytes of each segment, and gives their sum.
-pub(crate) fn load(sources: &[Source], writer: &mut Writer<'_>) -> Result<u64> {
+/// Fills an empty keydir with what has not expired at `now_ms`, and counts the live bytes of each
+/// segment.
+pub(crate) fn load(sources: &[Source], now_ms: u64, writer: &mut Writer<'_>) -> Result<Loaded> {
     let mut starts = vec![0_usize; Keydir::shards() + 1];
+    let mut has_expiries = false;
     for (_, entry) in entries(sources) {
+        has_expiries |= entry.expires_at_ms != NEVER;
         if let Some(count) = starts.get_mut(shard_of(entry.hash) + 1) {
             *count += 1;
         }
@@ -53,39 +80,58 @@ pub(crate) fn load(sources: &[Source], writer: &mut Writer<'_>) -> Result<u64> {
     }
     candidates.resize(total, Candidate::default());
     let mut next = starts.clone();
-    for (number, entry) in entries(sources) {
+    for (segment, entry) in entries(sources) {
         let at = next.get_mut(shard_of(entry.hash));
         let place = at.and_then(|at| {
             *at += 1;
             candidates.get_mut(*at - 1)
         });
         if let Some(place) = place {
-            *place = candidate(number, &entry);
+            *place = candidate(segment, &entry, now_ms);
         }
     }
     let mut live = vec![0_u64; super::keydir::NUMBERS];
-    let mut seats = Vec::new();
+    let (mut seats, mut expiring_keys) = (Vec::new(), 0);
     for shard in 0..Keydir::shards() {
         let range = starts.get(shard).zip(starts.get(shard + 1));
         let slice = range.and_then(|(from, to)| candidates.get(*from..*to)).unwrap_or_default();
-        load_shard(slice, &mut seats, &mut live, shard, writer);
+        expiring_keys += load_shard(slice, &mut seats, &mut live, shard, writer);
     }
     for source in sources {
         let bytes = live.get(usize::from(source.segment.number)).copied().unwrap_or_default();
         source.segment.live_bytes.store(bytes, Ordering::Relaxed);
     }
-    Ok(live.iter().sum())
-}
-
-/// All entries, each with the number of its segment.
-fn entries(sources: &[Source]) -> impl Iterator<Item = (u16, Entry)> + '_ {
-    sources.iter().flat_map(|source| {
-        let number = source.segment.number;
-        source.hint.iter(source.segment.end()).map(move |entry| (number, entry))
+    let nexts = sources.iter().map(|it| it.segment.next_expiry_ms.load(Ordering::Relaxed));
+    Ok(Loaded {
+        now_ms,
+        live_bytes: live.iter().sum(),
+        expiring_keys,
+        next_expiry_ms: nexts.min().unwrap_or(u64::MAX),
+        has_expiries,
     })
 }
 
-fn candidate(number: u16, entry: &Entry) -> Candidate {
+/// All entries, each with its segment.
+fn entries(sources: &[Source]) -> impl Iterator<Item = (&Segment, Entry)> + '_ {
+    sources.iter().flat_map(|source| {
+        let segment = &*source.segment;
+        source.hint.iter(segment.end()).map(move |entry| (segment, entry))
+    })
+}
+
+fn candidate(segment: &Segment, entry: &Entry, now_ms: u64) -> Candidate {
+    let kind = match (entry.kind, entry.expires_at_ms) {
+        (hint::Kind::Remove, _) => Kind::Gone,
+        (hint::Kind::Set, NEVER) => Kind::Set,
+        (hint::Kind::Set, at) if at <= now_ms => {
+            segment.count_expired(entry.len);
+            Kind::Gone
+        }
+        (hint::Kind::Set, at) => {
+            segment.note_expiry(at);
+            Kind::Expiring
+        }
+    };
     let units = |bytes: u64| u32::try_from(bytes / 8).unwrap_or(u32::MAX);
     Candidate {
         place: entry.hash.place,
@@ -93,25 +139,25 @@ fn candidate(number: u16, entry: &Entry) -> Candidate {
         seq: entry.seq,
         unit: units(entry.offset),
         units: units(entry.len),
-        number,
-        is_set: entry.kind == Kind::Set,
+        number: segment.number,
+        kind,
     }
 }
 
 /// Finds the newest entry of each key of a shard and puts the sets among them into the keydir.
-/// `seats` is a hash table that is used again and again.
+/// `seats` is a hash table that is used again and again. Answers with how many will expire.
 fn load_shard(
     candidates: &[Candidate],
     seats: &mut Vec<u32>,
     live: &mut [u64],
     shard: usize,
     writer: &mut Writer<'_>,
-) {
+) -> u64 {
     const FREE: u32 = u32::MAX;
     let size = (candidates.len() * 2).next_power_of_two();
     seats.clear();
     seats.resize(size, FREE);
-    let mut keys = 0;
+    let (mut keys, mut expiring_keys) = (0, 0);
     for (index, candidate) in candidates.iter().enumerate() {
         // The upper bits chose the shard; the lower ones are as good as new.
         let mut seat = usize::try_from(candidate.place).unwrap_or_default() & (size - 1);
@@ -140,7 +186,8 @@ fn load_shard(
         let Some(location) = Location::new(candidate.number, offset) else {
             continue;
         };
-        if candidate.is_set {
+        if candidate.kind != Kind::Gone {
+            expiring_keys += u64::from(candidate.kind == Kind::Expiring);
             let hash = KeyHash { place: candidate.place, rest: candidate.rest };
             writer.insert(hash, location);
             if let Some(live) = live.get_mut(usize::from(candidate.number)) {
@@ -148,6 +195,7 @@ fn load_shard(
             }
         }
     }
+    expiring_keys
 }
 
 fn is_newer(candidate: &Candidate, other: &Candidate) -> bool {

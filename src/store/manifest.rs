@@ -19,8 +19,9 @@ use super::record::{self, Salt};
 use super::segment::StoreId;
 use crate::error::{KvsError, Result};
 
-/// The version of the data directory's format, which every manifest states.
-pub(crate) const VERSION: u32 = 1;
+/// The version of the data directory's format, which every manifest states. Since 2, sets may
+/// expire and marks and manifest have a clock floor; in 1, both are always 0.
+pub(crate) const VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"KVS-MANI";
 const HEAD_BYTES: usize = 16;
 /// A manifest names at most 65536 segments, of less than 128 bytes each.
@@ -43,7 +44,8 @@ pub(crate) struct Manifest {
     pub(crate) next_segment: u64,
     /// Every seq so far is lower.
     pub(crate) reserved_seq: u64,
-    /// Expiry never sees a clock below this. 0 until expiry is in use.
+    /// Expiry never sees a clock below this, in milliseconds since 1970-01-01 UTC. 0 until expiry
+    /// is in use.
     pub(crate) clock_floor_ms: u64,
     /// The highest seq that was superseded by a write, or dropped, in any compaction.
     pub(crate) history_floor: u64,
@@ -190,7 +192,8 @@ impl Manifest {
     fn is_plausible(&self) -> bool {
         let is_low = |number: u64| number <= NUMBER_MAX;
         let is_known = |named: &Named| named.id < self.next_segment && is_low(named.max_seq);
-        is_low(self.next_segment) && is_low(self.reserved_seq) && self.segments.iter().all(is_known)
+        let numbers = [self.next_segment, self.reserved_seq, self.clock_floor_ms];
+        numbers.into_iter().all(is_low) && self.segments.iter().all(is_known)
     }
 }
 

@@ -5,6 +5,7 @@
 #[macro_use]
 mod bug;
 mod names;
+mod clock;
 mod record;
 mod hash;
 mod sync;
@@ -30,15 +31,19 @@ mod core;
 mod space;
 mod ballast;
 mod read;
+mod condition;
 mod commit;
 mod rotation;
 mod rewrite;
+mod sweep;
 mod clear;
 mod iter;
 mod stats;
 mod worker;
 mod open;
 mod registry;
+mod change;
+mod expiry;
 mod damage;
 mod verify;
 mod salvage;
@@ -53,8 +58,8 @@ use std::thread::JoinHandle;
 
 pub use damage::Damage;
 pub use group::Written;
-pub use iter::{Iter, Keys};
-pub use read::Value;
+pub use iter::{Iter, Keys, Records};
+pub use read::{Value, Versioned};
 pub use salvage::{SalvageReport, salvage};
 pub use stats::{SegmentStats, Stats};
 pub use verify::{Progress, VerifyReport, verify};
@@ -125,7 +130,9 @@ impl Store {
                 KvsError::io("get random numbers for", directory, std::io::Error::other(error))
             })?;
             let disk = Arc::new(real_disk::RealDisk);
-            Store::open_in(&canonical, options, Environment { disk, seed, background: true })
+            let clock = Arc::new(real_disk::RealClock);
+            let environment = Environment { disk, clock, seed, background: true };
+            Store::open_in(&canonical, options, environment)
         });
         let store = found?;
         match store.core().options.difference(options) {
@@ -197,7 +204,7 @@ impl Store {
         options: WriteOptions,
     ) -> Result<Written> {
         let (key, value) = (key.as_ref(), value.as_ref());
-        self.core().write_one(Operation::Set { key, value }, options)
+        self.core().write_one(Operation::Set { key, value, expires_at_ms: None }, options)
     }
 
     /// The value of a key; none if it has no value. The bytes are a verified copy.
@@ -271,7 +278,8 @@ impl Store {
         let core = self.core();
         core.check_open()?;
         let key = key.as_ref();
-        Ok(core.find(&core.pins.pin(), key, core.hasher.hash(key))?.is_some())
+        let seen = core.find(&core.pins.pin(), key, core.hasher.hash(key))?;
+        Ok(seen.is_some_and(|seen| !core.time.is_over(seen.expires_at_ms)))
     }
 
     /// Removes a key. Removing one that does not exist writes nothing and is no error; it is
@@ -309,12 +317,13 @@ impl Store {
         self.core().write_one(Operation::Remove { key: key.as_ref() }, options)
     }
 
-    /// Writes a batch, all or nothing, with one seq.
+    /// Writes a batch, all or nothing, with one seq; if it has requirements, only if all hold.
     ///
     /// Single gets at the same time may see a part of it; [`get_many`](Store::get_many) does not.
     ///
     /// # Errors
-    /// As [`set`](Store::set), and [`KvsError::BatchTooLarge`].
+    /// As [`set`](Store::set), and [`KvsError::BatchTooLarge`], [`KvsError::InvalidExpiry`],
+    /// [`KvsError::PreconditionFailed`]: nothing was written.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -398,7 +407,8 @@ impl Store {
         Keys(Iter::new(Arc::clone(&self.handle.core), false))
     }
 
-    /// The number of keys that have a value.
+    /// The number of keys that have a value. Keys that have expired are counted for about a second
+    /// more, in a store of many millions of keys for up to a minute.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -549,6 +559,18 @@ impl Store {
 
     pub(crate) fn compact_step(&self) -> Result<bool> {
         self.core().compact_step(&mut || ())
+    }
+
+    pub(crate) fn sweep_step(&self) -> Result<()> {
+        self.core().sweep_step()
+    }
+
+    pub(crate) fn expiry_ms(&self) -> u64 {
+        self.core().time.expiry_ms()
+    }
+
+    pub(crate) fn expiring_keys(&self) -> u64 {
+        self.core().space.expiring_keys.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     pub(crate) fn compact_segments(&self, ids: &[u64]) -> Result<()> {

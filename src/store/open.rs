@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::appender::Appender;
 use super::ballast::make_room;
+use super::clock::Time;
 use super::core::{Bell, Core, Counters, Environment, Log, Random, Space, segment_capacity};
 use super::disk::Disk;
 use super::durable::Durable;
@@ -81,24 +82,30 @@ impl Core {
     ) -> Result<Core> {
         let Recovered { mut manifest, sources, .. } = recovered;
         let (keydir, pins) = (Keydir::new(), Pins::new());
-        let live_bytes = load(&sources, &mut keydir.write(&pins))?;
+        manifest.clock_floor_ms = manifest.clock_floor_ms.max(recovered.clock_floor_ms);
+        let time = Time::new(Arc::clone(&environment.clock), manifest.clock_floor_ms);
+        let loaded = load(&sources, time.now_ms(), &mut keydir.write(&pins))?;
+        if loaded.has_expiries {
+            // What has expired by now is not loaded, so it must stay expired.
+            manifest.clock_floor_ms = loaded.now_ms;
+        }
         sources.iter().for_each(|source| segments.add(Arc::clone(&source.segment)));
         segments.add(Arc::clone(&active.segment));
         drop(sources);
-        // After a clean close the reservation is exact; otherwise all of it may have been used.
-        let mut next_seq = manifest.reserved_seq.max(recovered.max_seq + 1);
-        if kvs_bug!("no_seq_reserve") {
-            next_seq = recovered.max_seq + 1;
-        }
+        let next_seq = next_seq(&manifest, recovered.max_seq);
         manifest.reserved_seq = next_seq + SEQ_RESERVE;
         if replace_manifest(&shelf, &manifest, &segments)? {
+            time.move_horizon(manifest.clock_floor_ms);
             // Only now: until then the manifest on disk may have named them.
             remove_leftovers(&shelf, &manifest)?;
         } else {
             // What is there can be read. The first write needs a manifest that reserves its seq.
             manifest.reserved_seq = next_seq;
+            if loaded.has_expiries {
+                time.give_up_horizon();
+            }
         }
-        let capacity = segment_capacity(options, live_bytes);
+        let capacity = segment_capacity(options, loaded.live_bytes);
         let end = active.segment.end();
         let appender = Appender::new(Arc::clone(&active.segment), end, capacity);
         let durable = Durable::new(active.segment, active.durable_upto, active.unproven);
@@ -106,6 +113,7 @@ impl Core {
             owner: Owner::new(),
             options: options.clone(),
             hasher: Hasher::new(manifest.hash_seed()),
+            time,
             pins,
             segments,
             keydir,
@@ -117,7 +125,7 @@ impl Core {
             next_seq: AtomicU64::new(next_seq),
             reserved_seq: AtomicU64::new(manifest.reserved_seq),
             published_seq: AtomicU64::new(next_seq - 1),
-            space: Space { live_bytes: AtomicU64::new(live_bytes), ..Space::default() },
+            space: Space::new(&loaded),
             counters: Counters {
                 recovered_bytes: AtomicU64::new(recovered.recovered_bytes),
                 truncated_bytes: AtomicU64::new(recovered.truncated_bytes),
@@ -183,6 +191,9 @@ impl Core {
             }
             // Nothing is reserved any more: the next open goes on without a gap.
             manifest.reserved_seq = next_seq;
+            if manifest.clock_floor_ms > 0 {
+                manifest.clock_floor_ms = self.time.seen_ms();
+            }
         };
         match self.with_ballast(|| self.change_manifest(note_end)) {
             Ok(()) => {}
@@ -220,6 +231,15 @@ fn found_store(disk: &dyn Disk, directory: &Path, random: &Random) -> Result<Man
     };
     manifest.replace(disk, directory).map_err(|failed| failed.error)?;
     Ok(manifest)
+}
+
+/// The seq of the first write of this life.
+fn next_seq(manifest: &Manifest, max_seq: u64) -> u64 {
+    if kvs_bug!("no_seq_reserve") {
+        return max_seq + 1;
+    }
+    // After a clean close the reservation is exact; otherwise all of it may have been used.
+    manifest.reserved_seq.max(max_seq + 1)
 }
 
 /// Replaces the manifest, at the cost of what the store can do without if the disk is full. False:

@@ -3,7 +3,9 @@
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 
+use super::clock::NEVER;
 use super::core::Core;
+use super::group::Seen;
 use super::hash::KeyHash;
 use super::hint::{Entry, Subject};
 use super::keydir::Location;
@@ -47,6 +49,28 @@ impl Value {
     }
 }
 
+/// A value with its version and its expiry, as
+/// [`Store::get_versioned`](crate::Store::get_versioned) gives it.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = kvs::Store::open(dir.path())?;
+/// let written = store.set("key", "value")?;
+/// let found = store.get_versioned("key")?.expect("it was just set");
+/// assert_eq!((found.seq, found.expires_at_ms), (written.seq, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Versioned {
+    /// The value.
+    pub value: Value,
+    /// The seq of the write that gave the key this value: its version.
+    pub seq: u64,
+    /// When the key expires, in milliseconds since 1970-01-01 UTC; none: never.
+    pub expires_at_ms: Option<u64>,
+}
+
 impl Deref for Value {
     type Target = [u8];
 
@@ -61,6 +85,27 @@ impl AsRef<[u8]> for Value {
     }
 }
 
+/// The record that a key has now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Current<'a> {
+    pub(crate) seq: u64,
+    /// 0: never.
+    pub(crate) expires_at_ms: u64,
+    pub(crate) value: &'a [u8],
+}
+
+impl Current<'_> {
+    /// When it expires; none: never.
+    pub(crate) fn expiry(&self) -> Option<u64> {
+        (self.expires_at_ms != NEVER).then_some(self.expires_at_ms)
+    }
+
+    pub(crate) fn to_versioned(self) -> Versioned {
+        let (seq, expires_at_ms) = (self.seq, self.expiry());
+        Versioned { value: Value(self.value.to_vec()), seq, expires_at_ms }
+    }
+}
+
 impl Core {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         self.check_open()?;
@@ -69,7 +114,7 @@ impl Core {
         for location in self.keydir.candidates(&pin, hash) {
             let segment = self.segment(&pin, location)?;
             segment.prefetch(location.offset());
-            match value_at(segment, location.offset(), key) {
+            match self.value_at(segment, location.offset(), key) {
                 Ok(None) => {}
                 Err(error) => self.unless_other_key(segment, location, hash, error)?,
                 Ok(value) => return Ok(value),
@@ -83,16 +128,36 @@ impl Core {
         key: &[u8],
         use_value: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>> {
+        let used = self.with_current(key, self.hasher.hash(key), |current| {
+            (!self.time.is_over(current.expires_at_ms)).then(|| use_value(current.value))
+        });
+        used.map(Option::flatten)
+    }
+
+    pub(crate) fn get_versioned(&self, key: &[u8]) -> Result<Option<Versioned>> {
+        let found = self.with_current(key, self.hasher.hash(key), |current| {
+            (!self.time.is_over(current.expires_at_ms)).then(|| current.to_versioned())
+        });
+        found.map(Option::flatten)
+    }
+
+    /// Hands the record of a key to a function, be it expired or not; none: the key has no record.
+    pub(crate) fn with_current<R>(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        use_current: impl FnOnce(Current<'_>) -> R,
+    ) -> Result<Option<R>> {
         self.check_open()?;
-        let hash = self.hasher.hash(key);
         let pin = self.pins.pin();
-        let mut use_value = Some(use_value);
+        let mut use_current = Some(use_current);
         for location in self.keydir.candidates(&pin, hash) {
             let segment = self.segment(&pin, location)?;
             segment.prefetch(location.offset());
             let used = segment.read(location.offset(), |record, _| match record {
-                Record::Set { key: found, value, .. } if found == key => {
-                    use_value.take().map(|use_value| use_value(value))
+                Record::Set { seq, expires_at_ms, key: found, value } if found == key => {
+                    let current = Current { seq, expires_at_ms, value };
+                    use_current.take().map(|use_current| use_current(current))
                 }
                 _ => None,
             });
@@ -123,6 +188,32 @@ impl Core {
         })
     }
 
+    /// The value of the record at `offset`, if it is that key's and not expired. What is returned
+    /// is a copy that was itself verified: the page may go bad at any moment.
+    #[inline]
+    fn value_at(&self, segment: &Segment, offset: u64, key: &[u8]) -> Result<Option<Value>> {
+        if let Some(Ok(unverified)) = segment.mapped(offset)
+            && let Ok(Record::Set { key: found, value, expires_at_ms, .. }) = unverified.decode()
+        {
+            if found == key {
+                let copy = value.to_vec();
+                if unverified.verify_copy(segment.salt, offset, &copy).is_ok() {
+                    return Ok((!self.time.is_over(expires_at_ms)).then_some(Value(copy)));
+                }
+            } else if unverified.verify(segment.salt, offset).is_ok() {
+                return Ok(None);
+            }
+        }
+        // No mapping, or one that shows something wrong.
+        segment.read_file(offset, |record, _| match record {
+            Record::Set { key: found, value, expires_at_ms, .. } => {
+                let is_it = found == key && !self.time.is_over(expires_at_ms);
+                Ok(is_it.then(|| Value(value.to_vec())))
+            }
+            _ => Err(segment.corrupt(offset, Invalid::Encoding.reason())),
+        })?
+    }
+
     /// Asks for the slots of these keys, then for the records that they point to.
     pub(crate) fn prefetch(&self, pin: &Pin<'_>, hashes: &[KeyHash]) {
         for hash in hashes {
@@ -137,22 +228,17 @@ impl Core {
         }
     }
 
-    /// Where the record of a key lies, and its length on disk in bytes.
-    pub(crate) fn find(
-        &self,
-        pin: &Pin<'_>,
-        key: &[u8],
-        hash: KeyHash,
-    ) -> Result<Option<(Location, u64)>> {
+    /// The record of a key, be it expired or not.
+    pub(crate) fn find(&self, pin: &Pin<'_>, key: &[u8], hash: KeyHash) -> Result<Option<Seen>> {
         for location in self.keydir.candidates(pin, hash) {
-            if let Some(len) = self.key_at(pin, location, key, hash)? {
-                return Ok(Some((location, len)));
+            if let Some(seen) = self.key_at(pin, location, key, hash)? {
+                return Ok(Some(seen));
             }
         }
         Ok(None)
     }
 
-    /// The length of the record at `location`, if it is that key's. Where the record cannot be
+    /// The record at `location`, if it is that key's. Where the record cannot be
     /// read, the segment's hint says whose it is; without a hint nobody knows, and the error
     /// stands: to take it for another key's would bring back an older value later.
     pub(crate) fn key_at(
@@ -161,10 +247,12 @@ impl Core {
         location: Location,
         key: &[u8],
         hash: KeyHash,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<Seen>> {
         let segment = self.segment(pin, location)?;
         let read = segment.read(location.offset(), |record, len| match record {
-            Record::Set { key: found, .. } => (found == key).then_some(len as u64),
+            Record::Set { key: found, expires_at_ms, .. } if found == key => {
+                Some(Seen { location, len: len as u64, expires_at_ms })
+            }
             _ => None,
         });
         read.or_else(|error| {
@@ -172,7 +260,9 @@ impl Core {
                 return Ok(None);
             }
             let entry = self.hinted(segment, location.offset()).ok_or(error)?;
-            Ok((entry.hash.identity() == hash.identity()).then_some(entry.len))
+            let Entry { len, expires_at_ms, .. } = entry;
+            let is_same = entry.hash.identity() == hash.identity();
+            Ok(is_same.then_some(Seen { location, len, expires_at_ms }))
         })
     }
 
@@ -207,29 +297,6 @@ impl Core {
         let hint = load_hint(&self.shelf, Subject::new(&self.shelf, segment))?;
         hint.iter(segment.end()).find(|entry| entry.offset == offset)
     }
-}
-
-/// The value of the record at `offset`, if it is that key's. What is returned is a copy that was
-/// itself verified: the page may go bad at any moment.
-#[inline]
-fn value_at(segment: &Segment, offset: u64, key: &[u8]) -> Result<Option<Value>> {
-    if let Some(Ok(unverified)) = segment.mapped(offset)
-        && let Ok(Record::Set { key: found, value, .. }) = unverified.decode()
-    {
-        if found == key {
-            let copy = value.to_vec();
-            if unverified.verify_copy(segment.salt, offset, &copy).is_ok() {
-                return Ok(Some(Value(copy)));
-            }
-        } else if unverified.verify(segment.salt, offset).is_ok() {
-            return Ok(None);
-        }
-    }
-    // No mapping, or one that shows something wrong.
-    segment.read_file(offset, |record, _| match record {
-        Record::Set { key: found, value, .. } => Ok((found == key).then(|| Value(value.to_vec()))),
-        _ => Err(segment.corrupt(offset, Invalid::Encoding.reason())),
-    })?
 }
 
 impl From<Vec<u8>> for Value {

@@ -1,4 +1,4 @@
-//! The real disk: `Disk` on the operating system.
+//! The real disk and the real clock: `Disk` and `Clock` on the operating system.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -7,11 +7,38 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::clock::Clock;
 use super::disk::{Access, Disk, DiskFile, DiskLock};
 use super::map::Map;
 
 /// The file systems of this machine.
 pub(crate) struct RealDisk;
+
+/// The clocks of this machine.
+pub(crate) struct RealClock;
+
+impl Clock for RealClock {
+    fn wall_ms(&self) -> u64 {
+        clock_ms(libc::CLOCK_REALTIME)
+    }
+
+    fn steady_ms(&self) -> u64 {
+        // Of the two that nobody sets, the one that goes on while the machine sleeps.
+        #[cfg(target_os = "linux")]
+        return clock_ms(libc::CLOCK_BOOTTIME);
+        #[cfg(not(target_os = "linux"))]
+        clock_ms(libc::CLOCK_MONOTONIC)
+    }
+}
+
+fn clock_ms(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it fills in the struct that it is given.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    // Before 1970 counts as 1970.
+    let [seconds, nanos] = [time.tv_sec, time.tv_nsec].map(|n| u64::try_from(n).unwrap_or(0));
+    seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
+}
 
 struct RealFile {
     file: Arc<File>,

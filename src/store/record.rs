@@ -42,16 +42,18 @@ pub(crate) enum Record<'a> {
     /// The next `count` records, `bytes` bytes of them, commit together.
     Batch { seq: u64, count: u64, bytes: u64 },
     /// Everything before this offset was synced when this was written. Little-endian numbers of
-    /// fixed length, so that every mark is as long as any other. The floor is 0: none.
+    /// fixed length, so that every mark is as long as any other. The floor is 0 while nothing
+    /// expires.
     Mark { durable_upto: [u8; 8], clock_floor_ms: [u8; 8] },
     /// The segment is whole: nothing follows.
     Seal { records: u64, min_seq: u64, max_seq: u64 },
 }
 
 impl Record<'_> {
-    /// A mark that says that everything before an offset is durable.
-    pub(crate) fn mark(durable_upto: u64) -> Record<'static> {
-        Record::Mark { durable_upto: durable_upto.to_le_bytes(), clock_floor_ms: [0; 8] }
+    /// A mark that says that everything before an offset is durable, and what the time is at least.
+    pub(crate) fn mark(durable_upto: u64, clock_floor_ms: u64) -> Record<'static> {
+        let [durable_upto, clock_floor_ms] = [durable_upto, clock_floor_ms].map(u64::to_le_bytes);
+        Record::Mark { durable_upto, clock_floor_ms }
     }
 
     /// The seq of a set or a remove.

@@ -18,6 +18,7 @@ use super::hint::{Builder, Hint, Subject};
 use super::load::Source;
 use super::manifest::{Manifest, Named, State};
 use super::names::{self, Name, SegmentId};
+use super::record::Record;
 use super::scan::{Scan, beyond, holds_records};
 use super::segment::{HEADER_BYTES, Segment, Shelf};
 use crate::error::{KvsError, Result};
@@ -35,6 +36,8 @@ pub(crate) struct Recovered {
     pub(crate) recovered_bytes: u64,
     pub(crate) truncated_bytes: u64,
     pub(crate) max_seq: u64,
+    /// The highest time that a mark says it is at least, of the marks behind the manifest.
+    pub(crate) clock_floor_ms: u64,
 }
 
 /// The last segment of the log.
@@ -126,6 +129,7 @@ pub(crate) fn recover(
         recovered_bytes: 0,
         truncated_bytes: 0,
         max_seq: 0,
+        clock_floor_ms: 0,
     };
     let mut open = Vec::new();
     for named in &mut manifest.segments {
@@ -207,6 +211,7 @@ struct Opened {
     builder: Builder,
     durable_upto: u64,
     seqs: Option<(u64, u64)>,
+    clock_floor_ms: u64,
     sealed: bool,
     /// Whether anything was ever appended to it.
     begun: bool,
@@ -230,13 +235,19 @@ fn scan_open(
     let file_len = segment.file.len().map_err(io)?;
     let mut scan = Scan::new(&*segment.file, &segment.path, segment.salt, file_len);
     let mut builder = Builder::new();
-    let (mut seqs, mut records): (Option<(u64, u64)>, u64) = (None, 0);
+    let (mut seqs, mut records, mut clock_floor_ms): (Option<(u64, u64)>, u64, u64) = (None, 0, 0);
     while let Some(found) = scan.next()? {
         builder.add(&found, hasher);
         if let Some(seq) = found.record.seq() {
             let (min, max) = seqs.unwrap_or((seq, seq));
             seqs = Some((min.min(seq), max.max(seq)));
             records += 1;
+        }
+        // Marks below what the manifest knows are older than its own floor.
+        if let Record::Mark { clock_floor_ms: floor, .. } = found.record
+            && found.offset >= durable_upto
+        {
+            clock_floor_ms = clock_floor_ms.max(u64::from_le_bytes(floor));
         }
     }
     let (end, sealed, marked_upto) = (scan.offset(), scan.sealed(), scan.durable_upto());
@@ -248,7 +259,8 @@ fn scan_open(
     let durable_upto = durable_upto.max(marked_upto);
     let begun = end > HEADER_BYTES as u64
         || holds_records(&*segment.file, &segment.path, segment.salt, file_len)?;
-    Ok(Opened { segment, named: *named, builder, durable_upto, seqs, sealed, begun })
+    let named = *named;
+    Ok(Opened { segment, named, builder, durable_upto, seqs, clock_floor_ms, sealed, begun })
 }
 
 /// Decides which of the segments that were open is the last of the log.
@@ -264,6 +276,7 @@ fn place_open(shelf: &Shelf, recovered: &mut Recovered, opened: Vec<Opened>) -> 
         if let Some((_, max)) = opened.seqs {
             recovered.max_seq = recovered.max_seq.max(max);
         }
+        recovered.clock_floor_ms = recovered.clock_floor_ms.max(opened.clock_floor_ms);
         if recovered.active.is_some() {
             recovered.manifest.segments.retain(|named| named.id != opened.named.id);
         } else if opened.sealed {

@@ -14,9 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::appender::Appender;
+use super::clock::NEVER;
 use super::compaction::Facts;
 use super::core::Core;
 use super::disk::{Access, DiskFile, write_all_at};
+use super::group::Seen;
 use super::hash::KeyHash;
 use super::hint::{Builder, Subject};
 use super::keydir::Location;
@@ -41,6 +43,7 @@ struct Move {
     from: Location,
     to: Location,
     len: u64,
+    expires_at_ms: u64,
     output: usize,
 }
 
@@ -52,12 +55,15 @@ struct Rewrite<'a> {
     outside: Vec<Facts>,
     /// Everything that was dead when this seq was published is not copied.
     clean_upto: u64,
+    /// What has expired by then counts as removed.
+    now_ms: u64,
     capacity: u64,
     done: Vec<Arc<Segment>>,
     output: Option<Appender>,
     buffer: Vec<u8>,
     moves: Vec<Move>,
     dropped: bool,
+    has_expired: bool,
 }
 
 impl Core {
@@ -77,17 +83,19 @@ impl Core {
             pace,
             outside: self.outside(inputs),
             clean_upto: self.published_seq.load(Ordering::Acquire),
+            now_ms: self.time.expiry_ms(),
             capacity: self.segment_capacity(),
             done: Vec::new(),
             output: None,
             buffer: Vec::new(),
             moves: Vec::new(),
             dropped: false,
+            has_expired: false,
         };
         let copied = inputs.iter().try_for_each(|input| rewrite.copy(input));
-        let copied = copied.and_then(|()| rewrite.finish_output()).and_then(|()| {
-            self.commit_compaction(inputs, &rewrite.done, rewrite.clean_upto, rewrite.dropped)
-        });
+        let copied = copied
+            .and_then(|()| rewrite.finish_output())
+            .and_then(|()| self.commit_compaction(inputs, &rewrite));
         self.space.output_bytes.store(0, Ordering::Relaxed);
         if let Err(error) = copied {
             let unfinished = rewrite.output.take().map(|output| output.segment);
@@ -117,13 +125,8 @@ impl Core {
     }
 
     /// Makes the outputs the successors of the inputs, on disk.
-    fn commit_compaction(
-        &self,
-        inputs: &[Arc<Segment>],
-        outputs: &[Arc<Segment>],
-        clean_upto: u64,
-        dropped: bool,
-    ) -> Result<()> {
+    fn commit_compaction(&self, inputs: &[Arc<Segment>], rewrite: &Rewrite<'_>) -> Result<()> {
+        let Rewrite { done: outputs, clean_upto, now_ms, dropped, has_expired, .. } = rewrite;
         if !outputs.is_empty() {
             self.sync_names()?;
         }
@@ -142,11 +145,15 @@ impl Core {
                 state: State::Sealed { len: output.end() },
                 min_seq: output.min_seq.load(Ordering::Relaxed),
                 max_seq: output.max_seq.load(Ordering::Relaxed),
-                clean_upto,
+                clean_upto: *clean_upto,
             }));
             manifest.segments.sort_unstable_by_key(|named| named.id);
-            if dropped {
+            if *dropped {
                 manifest.history_floor = manifest.history_floor.max(published);
+            }
+            if *has_expired {
+                // What was dropped because it had expired stays so.
+                manifest.clock_floor_ms = manifest.clock_floor_ms.max(*now_ms);
             }
         })
     }
@@ -175,6 +182,7 @@ impl Core {
                     };
                 if moved {
                     output.live_bytes.fetch_add(it.len, Ordering::Relaxed);
+                    output.note_expiry(it.expires_at_ms);
                 }
             }
         }
@@ -210,36 +218,66 @@ impl Rewrite<'_> {
     /// Copies a record or drops it.
     fn judge(&mut self, input: &Segment, found: &Found<'_>) -> Result<()> {
         match found.record {
-            Record::Set { key, .. } => {
+            Record::Set { seq, expires_at_ms, key, .. } => {
                 let hash = self.core.hasher.hash(key);
-                let Some(from) = Location::new(input.number, found.offset) else {
+                let Some(location) = Location::new(input.number, found.offset) else {
                     return Ok(());
                 };
+                let (len, is_over) = (found.disk_len as u64, expires_at_ms != NEVER);
+                let is_over = is_over && expires_at_ms <= self.now_ms;
+                if is_over {
+                    self.core.expire(hash, Seen { location, len, expires_at_ms });
+                    return self.judge_expired(seq, key, hash, found.disk_len);
+                }
                 let pin = self.core.pins.pin();
-                if !self.core.keydir.candidates(&pin, hash).any(|it| it == from) {
+                if !self.core.keydir.candidates(&pin, hash).any(|it| it == location) {
                     self.dropped = true;
                     return Ok(());
                 }
                 let (to, output) = self.put(&found.record, found.disk_len)?;
-                let len = found.disk_len as u64;
-                self.moves.push(Move { hash, from, to, len, output });
+                self.moves.push(Move { hash, from: location, to, len, expires_at_ms, output });
             }
             Record::Remove { seq, .. } => {
-                let is_clean = self.outside.iter().all(|other| other.is_clean_for(seq));
-                if is_clean || kvs_bug!("drop_tombstones") {
-                    self.dropped = true;
-                    return Ok(());
-                }
-                let (_, output) = self.put(&found.record, found.disk_len)?;
-                debug_assert_eq!(output, self.done.len());
-                if let Some(output) = &self.output {
-                    let len = found.disk_len as u64;
-                    output.segment.tombstone_bytes.fetch_add(len, Ordering::Relaxed);
-                }
+                return self.judge_tombstone(&found.record, seq, found.disk_len);
             }
             Record::Batch { .. } | Record::Mark { .. } | Record::Seal { .. } => {}
         }
         Ok(())
+    }
+
+    /// Copies a tombstone, if something may be under it.
+    fn judge_tombstone(&mut self, record: &Record<'_>, seq: u64, disk_len: usize) -> Result<()> {
+        let is_clean = self.outside.iter().all(|other| other.is_clean_for(seq));
+        if is_clean || kvs_bug!("drop_tombstones") {
+            self.dropped = true;
+            return Ok(());
+        }
+        let (_, output) = self.put(record, disk_len)?;
+        debug_assert_eq!(output, self.done.len());
+        if let Some(output) = &self.output {
+            let len = record::encode(&mut Vec::new(), record) as u64;
+            output.segment.tombstone_bytes.fetch_add(len, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// A set that has expired is a tombstone, unless a later set has superseded it.
+    fn judge_expired(
+        &mut self,
+        seq: u64,
+        key: &[u8],
+        hash: KeyHash,
+        disk_len: usize,
+    ) -> Result<()> {
+        self.has_expired = true;
+        let pin = self.core.pins.pin();
+        let is_superseded = self.core.find(&pin, key, hash)?.is_some();
+        drop(pin);
+        if is_superseded || kvs_bug!("drop_expired") {
+            self.dropped = true;
+            return Ok(());
+        }
+        self.judge_tombstone(&Record::Remove { seq, key }, seq, disk_len)
     }
 
     /// Appends a record to the output, and says where it will lie and in which output.

@@ -46,23 +46,30 @@ impl Core {
     pub(crate) fn mark(&self, log: &mut Log) -> Result<()> {
         // After a failed sync nothing may be called durable any more.
         self.durable.check()?;
-        let upto = self.durable.upto();
-        if upto <= log.marked_upto {
+        if self.durable.upto() <= log.marked_upto {
             return Ok(());
         }
+        match self.append_mark(log, self.time.floor_ms()) {
+            Err(error) if self.durable.is_poisoned() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends a mark that says that it is not earlier than `clock_floor_ms`.
+    pub(crate) fn append_mark(&self, log: &mut Log, clock_floor_ms: u64) -> Result<()> {
+        self.durable.check()?;
+        let upto = self.durable.upto();
         let appender = &mut log.appender;
         let start = appender.end();
         let mut bytes = Vec::with_capacity(MARK_BYTES);
-        record::encode(&mut bytes, &Record::mark(upto));
+        record::encode(&mut bytes, &Record::mark(upto, clock_floor_ms));
         record::stamp(&mut bytes, appender.segment.salt, start);
-        match appender.append(&bytes) {
-            // If nothing else came in between, the mark itself needs none: an idle log stays as it
-            // is.
-            Ok(()) if upto == start => log.marked_upto = appender.end(),
-            Ok(()) => log.marked_upto = upto,
-            Err(failed) if failed.broken => return Err(self.durable.poison(failed.error)),
-            Err(_) => {}
-        }
+        appender.append(&bytes).map_err(|failed| match failed.broken {
+            true => self.durable.poison(failed.error),
+            false => failed.error,
+        })?;
+        // If nothing else came in between, the mark itself needs none: an idle log stays as it is.
+        log.marked_upto = if upto == start { appender.end() } else { upto };
         Ok(())
     }
 
@@ -155,6 +162,7 @@ impl Core {
         let mut new = manifest.clone();
         let next_seq = self.next_seq.load(Ordering::Relaxed);
         new.reserved_seq = new.reserved_seq.max(next_seq + SEQ_RESERVE);
+        new.clock_floor_ms = new.clock_floor_ms.max(self.time.floor_ms());
         change(&mut new);
         for named in &mut new.segments {
             let segment = self.segments.by_id(named.id());

@@ -9,18 +9,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Store;
+use super::clock::{Clock, NEVER};
 use super::damage::{Damage, Suspect, note};
 use super::disk::{Access, Disk};
 use super::hash::{HashSeed, Hasher, KeyHash};
 use super::manifest::{Manifest, Named, State};
 use super::names::{self, Name};
-use super::real_disk::RealDisk;
+use super::real_disk::{RealClock, RealDisk};
 use super::record::Record;
 use super::segment::{HEADER_BYTES, Segment, Shelf, StoreId, stated};
 use super::verify::{Progress, is_proven_whole, lock_to_read};
 use crate::batch::Batch;
 use crate::error::{KvsError, Result};
-use crate::options::{BATCH_BYTES_MAX, Options, ReadPath};
+use crate::options::{BATCH_BYTES_MAX, Options, ReadPath, WriteOptions};
 
 /// How much is written to the new store at once, unless one record alone has more.
 const BATCH_BYTES: usize = 1 << 20;
@@ -68,6 +69,8 @@ struct Gathered {
     report: SalvageReport,
     /// A lost record may have had any seq below this.
     lost_below: u64,
+    /// What has expired by then is no more.
+    now_ms: u64,
 }
 
 /// Copies everything readable from the damaged directory `from` into a new store in `to`, which
@@ -107,22 +110,23 @@ pub fn salvage(
     }
     // Made when there is something to write: a `from` that is no store leaves nothing in `to`.
     let mut made = None;
-    let report = salvage_on(disk, from, strict, progress, &mut |batch| {
+    let report = salvage_on(disk, from, RealClock.wall_ms(), strict, progress, &mut |batch| {
         let store = match &mut made {
             Some(store) => store,
             none => none.insert(Store::open(to)?),
         };
-        store.write(batch).map(drop)
+        store.core().write_checked(batch, WriteOptions::new()).map(drop)
     })?;
     made.map_or(Ok(()), Store::close)?;
     Ok(report)
 }
 
 /// As `salvage`, from a disk of any kind and into any writer of batches, which is called at least
-/// once.
+/// once. The time is at least `now_ms`.
 pub(crate) fn salvage_on(
     disk: Arc<dyn Disk>,
     from: &Path,
+    now_ms: u64,
     strict: bool,
     progress: &mut dyn FnMut(Progress),
     write: &mut dyn FnMut(&Batch) -> Result<()>,
@@ -146,8 +150,9 @@ pub(crate) fn salvage_on(
     let options = Options::new().read_path(ReadPath::Pread);
     let shelf = Shelf::new(disk, from, store_id, &options);
     let seed = manifest.as_ref().map_or(HashSeed([0; 2]), Manifest::hash_seed);
-    let mut gathered =
-        Gathered { segments: Vec::new(), places: HashMap::new(), report, lost_below: 0 };
+    let now_ms = now_ms.max(manifest.as_ref().map_or(0, |manifest| manifest.clock_floor_ms));
+    let (segments, places) = (Vec::new(), HashMap::new());
+    let mut gathered = Gathered { segments, places, report, lost_below: 0, now_ms };
     if manifest.is_none() {
         // Nobody knows which segments counted: whatever they hold may be stale.
         gathered.lost_below = u64::MAX;
@@ -314,9 +319,12 @@ impl Gathered {
             let is_stale = place.seq < self.lost_below;
             let report = &mut self.report;
             let read = segment.read(place.offset, |record, _| {
-                let Record::Set { key, value, .. } = record else {
+                let Record::Set { key, value, expires_at_ms, .. } = record else {
                     return Ok(());
                 };
+                if expires_at_ms != NEVER && expires_at_ms <= self.now_ms {
+                    return Ok(());
+                }
                 if is_stale {
                     report.stale_keys.push(key.to_vec());
                 }
@@ -328,7 +336,10 @@ impl Gathered {
                     batch.clear();
                 }
                 report.keys += 1;
-                batch.set(key, value);
+                match expires_at_ms {
+                    NEVER => batch.set(key, value),
+                    at => batch.set_until(key, value, at),
+                };
                 Ok(())
             });
             match read {

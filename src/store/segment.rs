@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use wincode::{SchemaRead, SchemaWrite};
 
+use super::clock::NEVER;
 use super::disk::{Access, Disk, DiskFile, read_exact_at, write_all_at};
 use super::map::Map;
 use super::names::{self, SegmentId};
@@ -26,6 +27,9 @@ const MAGIC: [u8; 8] = *b"KVS-SEG\n";
 /// The length of the header: where records begin.
 pub(crate) const HEADER_BYTES: usize = 48;
 const _: () = assert!(HEADER_BYTES.is_multiple_of(ALIGN), "records begin aligned");
+
+/// What a tombstone is taken to need before it is written.
+const TOMBSTONE_BYTES: u64 = 40;
 
 /// What a `pread` asks for before it knows how long the record is.
 const FIRST_READ: usize = 1024;
@@ -254,6 +258,8 @@ pub(crate) struct Segment {
     /// The bytes of the records to which the keydir points.
     pub(crate) live_bytes: AtomicU64,
     pub(crate) tombstone_bytes: AtomicU64,
+    /// No record that the keydir points to expires before this; `u64::MAX`: none does.
+    pub(crate) next_expiry_ms: AtomicU64,
     pub(crate) records: AtomicU64,
     pub(crate) min_seq: AtomicU64,
     pub(crate) max_seq: AtomicU64,
@@ -285,6 +291,7 @@ impl Segment {
             file_bytes: AtomicU64::new(end),
             live_bytes: AtomicU64::new(0),
             tombstone_bytes: AtomicU64::new(0),
+            next_expiry_ms: AtomicU64::new(u64::MAX),
             records: AtomicU64::new(0),
             min_seq: AtomicU64::new(u64::MAX),
             max_seq: AtomicU64::new(0),
@@ -310,6 +317,19 @@ impl Segment {
         self.records.fetch_add(records, Ordering::Relaxed);
         self.min_seq.fetch_min(min_seq, Ordering::Relaxed);
         self.max_seq.fetch_max(max_seq, Ordering::Relaxed);
+    }
+
+    /// Notes that a record expires at that time; 0: never.
+    pub(crate) fn note_expiry(&self, expires_at_ms: u64) {
+        if expires_at_ms != NEVER {
+            self.next_expiry_ms.fetch_min(expires_at_ms, Ordering::AcqRel);
+        }
+    }
+
+    /// Counts a record of that many bytes that has expired. Until nothing older can be under it,
+    /// a tombstone has to stay in its place.
+    pub(crate) fn count_expired(&self, len: u64) {
+        self.tombstone_bytes.fetch_add(len.min(TOMBSTONE_BYTES), Ordering::Relaxed);
     }
 
     /// The bytes that no key needs.

@@ -24,6 +24,8 @@ use crate::error::KvsError;
 pub struct Stats {
     /// Keys that have a value.
     pub live_keys: u64,
+    /// Of those keys, the ones that expire some time.
+    pub expiring_keys: u64,
     /// The records that hold those values, heads and padding included.
     pub live_bytes: u64,
     /// What no key needs: superseded records, tombstones, marks.
@@ -50,6 +52,9 @@ pub struct Stats {
     pub recovered_bytes: u64,
     /// What the last open cut off the log and put into the quarantine.
     pub truncated_bytes: u64,
+    /// Whether the clock of the machine has jumped forward by more than a day since the store was
+    /// opened. Expiry goes on as if it had not, until the store is opened again.
+    pub clock_jumped: bool,
     /// The last error of the background work, if there was one.
     pub last_background_error: Option<KvsError>,
 }
@@ -97,6 +102,7 @@ impl Core {
         let counters = &self.counters;
         Stats {
             live_keys: self.keydir.len(),
+            expiring_keys: self.space.expiring_keys.load(Ordering::Relaxed),
             live_bytes,
             dead_bytes: segments.iter().map(|it| it.dead_bytes).sum(),
             segment_file_bytes,
@@ -112,6 +118,7 @@ impl Core {
             syncs: self.durable.syncs(),
             recovered_bytes: counters.recovered_bytes.load(Ordering::Relaxed),
             truncated_bytes: counters.truncated_bytes.load(Ordering::Relaxed),
+            clock_jumped: self.time.has_jumped(),
             last_background_error: lock(&counters.last_background_error).clone(),
         }
     }

@@ -18,9 +18,15 @@ use crate::options::Durability;
 const REST: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// What the first thread does often: syncs the log, and says so in it.
+    /// What the first thread does often: lets time go on for expiry, syncs the log, and says so in
+    /// it.
     pub(crate) fn sync_step(&self) -> Result<()> {
         self.check_writable()?;
+        match self.move_horizon() {
+            // Keys expire even so.
+            Err(error @ KvsError::DiskFull { .. }) => self.report(&error),
+            moved => moved?,
+        }
         self.sync_log()?;
         self.mark(&mut lock(&self.log))
     }
@@ -33,6 +39,13 @@ impl Core {
             self.change_manifest(|_| ())?;
         }
         Ok(())
+    }
+
+    /// What the second thread does about once a second: takes out the keys that have expired.
+    pub(crate) fn sweep_step(&self) -> Result<()> {
+        let _compaction = lock(&self.compaction);
+        self.check_writable()?;
+        self.sweep()
     }
 
     /// What the second thread does: one piece of work. False: there is none.
@@ -173,15 +186,17 @@ fn run_sync(core: &Core) {
     // A full disk does not change by asking at once again.
     let mut unprepared: Option<Instant> = None;
     loop {
-        let left = interval.saturating_sub(last.elapsed());
+        let left = interval.saturating_sub(last.elapsed()).min(until_expiry(core));
         let woken = rest(core, left.min(Duration::from_secs(3600)), |rung| Some(&mut rung.sync));
         if woken == Woken::Stop {
             return;
         }
-        if woken == Woken::Rung || last.elapsed() >= interval {
+        let is_due = last.elapsed() >= interval || until_expiry(core) == Duration::ZERO;
+        if woken == Woken::Rung || is_due {
             last = Instant::now();
             if let Err(error) = core.sync_step() {
-                // Nothing is synced any more until the store is opened again.
+                // Nothing is synced any more until the store is opened again. Time goes on.
+                core.time.give_up_horizon();
                 core.report(&error);
                 return;
             }
@@ -195,8 +210,26 @@ fn run_sync(core: &Core) {
     }
 }
 
+/// How long it is until time must be let go on for expiry.
+fn until_expiry(core: &Core) -> Duration {
+    let next = core.space.next_expiry_ms.load(Ordering::Acquire);
+    match core.time.is_unbounded() {
+        true if next < u64::MAX => REST,
+        _ => Duration::from_millis(core.time.rest_ms(next)),
+    }
+}
+
 fn run_compaction(core: &Core) {
+    let mut next_sweep = Instant::now();
     loop {
+        if Instant::now() >= next_sweep {
+            let start = Instant::now();
+            if let Err(error) = core.sweep_step() {
+                core.report(&error);
+            }
+            // In a large store, so rarely that it takes a twentieth of a processor at most.
+            next_sweep = Instant::now() + REST.max(20 * start.elapsed());
+        }
         let worked = core.compact_step(&mut pace(core));
         core.note_space();
         core.set_stuck(!matches!(worked, Ok(true)));

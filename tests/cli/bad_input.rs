@@ -51,7 +51,7 @@ fn a_bad_line_is_named() {
             "in.jsonl",
             "{\"key\":\"a\",\"value\":\"b\",\"ttl\":1}\n",
             "in.jsonl:1: unknown field `ttl`, expected one of `key`, `key_base64`, `value`, \
-             `value_base64`, at column 28",
+             `value_base64`, `expires_at_ms`, at column 28",
         ),
         (
             "in.jsonl",

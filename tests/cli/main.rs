@@ -11,6 +11,8 @@ mod commands;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod expiry;
+#[cfg(test)]
 mod export;
 #[cfg(test)]
 mod import;

@@ -51,12 +51,12 @@ fn export(store: &Store, format: Format, output: &mut Output) -> Result<u64, Fai
     let bar = Bar::records("exporting", store.stats().live_keys);
     let mut line = Vec::new();
     let mut count = 0;
-    for record in store.iter() {
-        let (key, value) = record?;
+    for record in store.records() {
+        let (key, found) = record?;
         line.clear();
         match format {
-            Format::Tsv => tsv::format(&key, &value, &mut line)?,
-            Format::Jsonl => jsonl::format(&key, &value, &mut line)?,
+            Format::Tsv => tsv::format(&key, &found, &mut line)?,
+            Format::Jsonl => jsonl::format(&key, &found, &mut line)?,
         }
         output.write(&line)?;
         count += 1;

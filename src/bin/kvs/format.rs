@@ -32,6 +32,8 @@ pub struct Record {
     pub key: Vec<u8>,
     /// The value.
     pub value: Vec<u8>,
+    /// When it expires, in milliseconds since 1970-01-01 UTC; none: never.
+    pub expires_at_ms: Option<u64>,
 }
 
 /// What `import --help` and `export --help` say about the formats.
@@ -41,10 +43,11 @@ Formats:
          value, further tabs included. Nothing is escaped and nothing is trimmed. A line ends with
          LF or with CR LF, neither of which belongs to the value. So TSV cannot carry a key with a
          tab or a line feed in it, nor a value with a line feed in it or a carriage return at its
-         end: export refuses such a record, and says its key.
+         end, nor an expiry: export refuses such a record, and says its key.
   jsonl  a JSON object a line: {\"key\":\"k\",\"value\":\"v\"}. Bytes that are not UTF-8 stand in
          base64 (the standard alphabet, padded) in \"key_base64\" and \"value_base64\" instead.
-         It can carry every record.
+         A key that expires has \"expires_at_ms\", in milliseconds since 1970-01-01 UTC. It can
+         carry every record.
 The name tells the format (.tsv, .jsonl or .ndjson) and the compression (.gz or .zst after that);
 --format goes before the name. Standard input and output are jsonl unless --format says otherwise,
 and never compressed.";

@@ -17,19 +17,28 @@ pub struct Args {
     /// The key: any bytes
     #[arg(allow_negative_numbers = true)]
     key: OsString,
+    /// Print the version before the value, and a tab: the number of the write that set it
+    #[arg(long)]
+    version: bool,
 }
 
 /// Looks it up and prints it.
 pub fn run(dir: &Path, args: Args) -> Result<(), Failure> {
-    let value = match open::if_any(open::to_read(dir))? {
+    let found = match open::if_any(open::to_read(dir))? {
         Some(store) => {
-            let value = store.get(args.key.into_vec())?;
+            let found = store.get_versioned(args.key.into_vec())?;
             store.close()?;
-            value
+            found
         }
         None => None,
     };
-    let mut line = value.map_or_else(|| b"Key not found".to_vec(), kvs::Value::into_vec);
+    let mut line = match found {
+        Some(found) if args.version => {
+            [format!("{}\t", found.seq).as_bytes(), &found.value].concat()
+        }
+        Some(found) => found.value.into_vec(),
+        None => b"Key not found".to_vec(),
+    };
     line.push(b'\n');
     output::print(&line)
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use kvs::{Batch, KEY_BYTES_MAX, KvsError, Store, VALUE_BYTES_MAX};
+use kvs::{Batch, EXPIRES_AT_MS_MAX, KEY_BYTES_MAX, KvsError, Store, VALUE_BYTES_MAX};
 
 use crate::failure::{BadLine, Failure};
 use crate::format::{FORMATS_HELP, Format, Record, format_of};
@@ -35,6 +35,8 @@ Examples:
 /// the file; each batch is written as a whole or not at all. When the command ends with 0, all
 /// records are on the disk.
 ///
+/// A record that states an expiry which has come removes its key.
+///
 /// A line that cannot be imported stops the import with its number: the records of the batches
 /// before that line may stay imported. A compressed file is read to its end first: nothing is
 /// imported of one that is damaged or cut short. An import that was stopped can be run again: it
@@ -47,6 +49,9 @@ pub struct Args {
     /// How records are written in it [default: told by the name; jsonl for -]
     #[arg(long, value_enum, hide_possible_values = true, value_name = "tsv|jsonl")]
     format: Option<Format>,
+    /// Let the records that state no expiry expire so many milliseconds after the import began
+    #[arg(long, value_name = "MS")]
+    expire_after_ms: Option<u64>,
 }
 
 /// What became of the records, by their number.
@@ -56,6 +61,7 @@ struct Count {
     already_there: u64,
     /// Followed by another value for the same key in the same batch.
     replaced: u64,
+    expired: u64,
 }
 
 /// Imports the file and prints how many records it had.
@@ -64,14 +70,20 @@ pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     let format = format_of(path, args.format)?;
     let mut input = Input::open(path, format)?;
     let store = open::or_create(dir)?;
-    let imported = import(&mut input, format, &store);
+    let expires_at_ms = args.expire_after_ms.map(|ms| store.now_ms().saturating_add(ms));
+    let imported = import(&mut input, format, &store, expires_at_ms);
     let closed = store.close();
     let count = imported?;
     closed?;
     output::print(count.sentence().as_bytes())
 }
 
-fn import(input: &mut Input, format: Format, store: &Store) -> Result<Count, Failure> {
+fn import(
+    input: &mut Input,
+    format: Format,
+    store: &Store,
+    expires_at_ms: Option<u64>,
+) -> Result<Count, Failure> {
     let bar = Bar::bytes("importing", input.file_bytes());
     let mut count = Count::default();
     let mut records = Vec::with_capacity(BATCH_RECORDS);
@@ -79,7 +91,8 @@ fn import(input: &mut Input, format: Format, store: &Store) -> Result<Count, Fai
     let mut batch = Batch::new();
     let mut line = Vec::new();
     while input.next_line(&mut line)? {
-        let record = parse(format, &line).map_err(|reason| input.bad_line(reason))?;
+        let mut record = parse(format, &line).map_err(|reason| input.bad_line(reason))?;
+        record.expires_at_ms = record.expires_at_ms.or(expires_at_ms);
         let record_bytes = record.key.len() + record.value.len();
         // A record that is larger than a whole batch comes into one of its own.
         if records.len() >= BATCH_RECORDS || bytes + record_bytes > BATCH_BYTES {
@@ -102,6 +115,9 @@ fn parse(format: Format, line: &[u8]) -> Result<Record, BadLine> {
         Format::Jsonl => jsonl::parse(line),
     }?;
     let (key, value) = (record.key.len(), record.value.len());
+    if let Some(expires_at_ms) = record.expires_at_ms.filter(|at| *at > EXPIRES_AT_MS_MAX) {
+        return Err(BadLine::Limit(KvsError::InvalidExpiry { expires_at_ms, now_ms: 0 }));
+    }
     if key > KEY_BYTES_MAX {
         let error = KvsError::KeyTooLarge { bytes: key, limit: KEY_BYTES_MAX };
         return Err(BadLine::Limit(error));
@@ -121,16 +137,23 @@ fn write(
     count: &mut Count,
 ) -> Result<(), Failure> {
     batch.clear();
+    let now_ms = store.now_ms();
     // Of a key that comes twice the last value counts, so only that one may be left out.
     let last: HashMap<&[u8], usize> =
         records.iter().enumerate().map(|(i, record)| (record.key.as_slice(), i)).collect();
     for (i, record) in records.iter().enumerate() {
         if last.get(record.key.as_slice()) != Some(&i) {
             count.replaced += 1;
-        } else if store.get_with(&record.key, |value| value == record.value)? == Some(true) {
+        } else if record.expires_at_ms.is_some_and(|at| at <= now_ms) {
+            batch.remove(&record.key);
+            count.expired += 1;
+        } else if is_there(store, record)? {
             count.already_there += 1;
         } else {
-            batch.set(&record.key, &record.value);
+            match record.expires_at_ms {
+                Some(at) => batch.set_until(&record.key, &record.value, at),
+                None => batch.set(&record.key, &record.value),
+            };
             count.written += 1;
         }
     }
@@ -140,16 +163,24 @@ fn write(
     Ok(())
 }
 
+/// Whether the store has the record, with its value and its expiry.
+fn is_there(store: &Store, record: &Record) -> Result<bool, Failure> {
+    let is_same = store.get_with(&record.key, |value| value == record.value)? == Some(true);
+    Ok(is_same && store.expires_at(&record.key)? == Some(record.expires_at_ms))
+}
+
 impl Count {
     fn all(&self) -> u64 {
-        self.written + self.already_there + self.replaced
+        self.written + self.already_there + self.replaced + self.expired
     }
 
     fn sentence(&self) -> String {
         let mut sentence = format!("{} records read, {} written", self.all(), self.written);
-        for (number, what) in
-            [(self.already_there, "already there"), (self.replaced, "replaced by a later line")]
-        {
+        for (number, what) in [
+            (self.already_there, "already there"),
+            (self.replaced, "replaced by a later line"),
+            (self.expired, "expired"),
+        ] {
             if number > 0 {
                 // Writing to a string cannot fail.
                 let _ = write!(sentence, ", {number} {what}");

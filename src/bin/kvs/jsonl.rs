@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kvs::Versioned;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::BadLine;
@@ -19,6 +20,8 @@ struct Line<T> {
     value: Option<T>,
     #[serde(skip_serializing_if = "Option::is_none", default = "none")]
     value_base64: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    expires_at_ms: Option<u64>,
 }
 
 fn none<T>() -> Option<T> {
@@ -31,6 +34,7 @@ pub fn parse(line: &[u8]) -> Result<Record, BadLine> {
     Ok(Record {
         key: bytes("key", line.key, line.key_base64)?,
         value: bytes("value", line.value, line.value_base64)?,
+        expires_at_ms: line.expires_at_ms,
     })
 }
 
@@ -56,14 +60,15 @@ fn json_error(error: &serde_json::Error) -> BadLine {
 }
 
 /// Adds the line of a record to `out`.
-pub fn format(key: &[u8], value: &[u8], out: &mut Vec<u8>) -> serde_json::Result<()> {
+pub fn format(key: &[u8], found: &Versioned, out: &mut Vec<u8>) -> serde_json::Result<()> {
     let (key, key_base64) = text_or_base64(key);
-    let (value, value_base64) = text_or_base64(value);
+    let (value, value_base64) = text_or_base64(&found.value);
     let line = Line {
         key,
         key_base64: key_base64.as_deref(),
         value,
         value_base64: value_base64.as_deref(),
+        expires_at_ms: found.expires_at_ms,
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.push(b'\n');
@@ -88,19 +93,33 @@ fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{format, parse};
+    use kvs::{SetOptions, Store};
+
+    use super::{Versioned, format, parse};
+
+    /// What a store gives for a value.
+    fn found(value: &[u8], expires: bool) -> Versioned {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let options = SetOptions::new();
+        let options = if expires { options.expire_at_ms(4_102_444_800_000) } else { options };
+        store.set_with("", value, options).unwrap();
+        store.get_versioned("").unwrap().unwrap()
+    }
 
     #[test]
     fn every_record_comes_back() {
         let parts: [&[u8]; 6] =
             [b"", b"a\"\\", b"\t\r\n\0", "\u{fe0f}é".as_bytes(), b"\xff", b"\xc3"];
-        for key in parts {
-            for value in parts {
+        for value in parts {
+            let found = found(value, value.len() == 1);
+            for key in parts {
                 let mut line = Vec::new();
-                format(key, value, &mut line).unwrap();
+                format(key, &found, &mut line).unwrap();
                 assert_eq!(line.iter().position(|b| *b == b'\n'), Some(line.len() - 1));
                 let record = parse(&line).unwrap();
                 assert_eq!((&*record.key, &*record.value), (key, value));
+                assert_eq!(record.expires_at_ms, found.expires_at_ms);
             }
         }
     }
@@ -108,8 +127,12 @@ mod tests {
     #[test]
     fn the_form_is_as_documented() {
         let mut out = Vec::new();
-        format(b"k", b"\xff\xfe", &mut out).unwrap();
+        format(b"k", &found(b"\xff\xfe", false), &mut out).unwrap();
         assert_eq!(out, b"{\"key\":\"k\",\"value_base64\":\"//4=\"}\n");
+        out.clear();
+        format(b"k", &found(b"v", true), &mut out).unwrap();
+        let line = "{\"key\":\"k\",\"value\":\"v\",\"expires_at_ms\":4102444800000}\n";
+        assert_eq!(out, line.as_bytes());
     }
 
     #[test]

@@ -18,13 +18,16 @@ mod output;
 
 mod compact;
 mod completions;
+mod expire;
 mod export;
 mod get;
 mod import;
+mod incr;
 mod rm;
 mod salvage;
 mod set;
 mod stats;
+mod ttl;
 mod verify;
 
 use std::io::Write;
@@ -65,6 +68,9 @@ enum Command {
     Set(set::Args),
     Get(get::Args),
     Rm(rm::Args),
+    Incr(incr::Args),
+    Expire(expire::Args),
+    Ttl(ttl::Args),
     Import(import::Args),
     Export(export::Args),
     Stats(stats::Args),
@@ -95,6 +101,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Set(args) => set::run(dir, args),
         Command::Get(args) => get::run(dir, args),
         Command::Rm(args) => return rm::run(dir, args),
+        Command::Incr(args) => incr::run(dir, args),
+        Command::Expire(args) => return expire::run(dir, args),
+        Command::Ttl(args) => ttl::run(dir, args),
         Command::Import(args) => import::run(dir, &args),
         Command::Export(args) => export::run(dir, &args),
         Command::Stats(args) => stats::run(dir, &args),

@@ -50,6 +50,9 @@ fn text(stats: &Stats) -> String {
         ("all files", size(stats.disk_bytes)),
         ("index in memory", size(stats.keydir_bytes)),
     ];
+    if stats.expiring_keys > 0 {
+        rows.insert(1, ("of them expire", HumanCount(stats.expiring_keys).to_string()));
+    }
     if stats.recovered_bytes > 0 {
         rows.push(("recovered at open", size(stats.recovered_bytes)));
     }
@@ -117,6 +120,7 @@ fn percent(part: u64, whole: u64) -> u128 {
 #[derive(Serialize)]
 struct StatsJson {
     live_keys: u64,
+    expiring_keys: u64,
     live_bytes: u64,
     dead_bytes: u64,
     segment_file_bytes: u64,
@@ -152,6 +156,7 @@ fn json(stats: &Stats) -> Result<String, Failure> {
     });
     let stats = StatsJson {
         live_keys: stats.live_keys,
+        expiring_keys: stats.expiring_keys,
         live_bytes: stats.live_bytes,
         dead_bytes: stats.dead_bytes,
         segment_file_bytes: stats.segment_file_bytes,

@@ -1,5 +1,7 @@
 //! TSV: `KEY<TAB>VALUE` lines, with no escapes; what it cannot carry is refused.
 
+use kvs::Versioned;
+
 use crate::failure::{BadLine, Failure, show_key};
 use crate::format::Record;
 
@@ -8,13 +10,22 @@ pub fn parse(line: &[u8]) -> Result<Record, BadLine> {
     let line = line.strip_suffix(b"\n").map_or(line, |l| l.strip_suffix(b"\r").unwrap_or(l));
     let mut parts = line.splitn(2, |byte| *byte == b'\t');
     match (parts.next(), parts.next()) {
-        (Some(key), Some(value)) => Ok(Record { key: key.to_vec(), value: value.to_vec() }),
+        (Some(key), Some(value)) => {
+            Ok(Record { key: key.to_vec(), value: value.to_vec(), expires_at_ms: None })
+        }
         _ => Err(BadLine::NoTab),
     }
 }
 
 /// Adds the line of a record to `out`.
-pub fn format(key: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+pub fn format(key: &[u8], found: &Versioned, out: &mut Vec<u8>) -> Result<(), Failure> {
+    if found.expires_at_ms.is_some() {
+        return Err(Failure::NotTsv { key: show_key(key), what: "expiry has no place there" });
+    }
+    format_lasting(key, &found.value, out)
+}
+
+fn format_lasting(key: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
     let what = if key.contains(&b'\t') {
         "key has a tab in it"
     } else if key.contains(&b'\n') {
@@ -35,7 +46,7 @@ pub fn format(key: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), Failure
 
 #[cfg(test)]
 mod tests {
-    use super::{format, parse};
+    use super::{format_lasting as format, parse};
 
     #[test]
     fn the_first_tab_ends_the_key_and_the_line_end_is_not_the_values() {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::clock::START_MS;
 use super::oracle::{key, value};
 use super::proof::{Checked, prove};
 use super::workload::{DIRECTORY, SMALL, open};
@@ -280,13 +281,13 @@ impl Image {
         let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let keep = &mut |batch: &Batch| {
             found.extend(batch.iter().map(|operation| match operation {
-                Operation::Set { key, value } => (key.to_vec(), value.to_vec()),
+                Operation::Set { key, value, .. } => (key.to_vec(), value.to_vec()),
                 Operation::Remove { key } => panic!("salvage removes {key:?}"),
             }));
             Ok(())
         };
         let disk = Arc::new(disk.clone());
-        match salvage_on(disk, Path::new(DIRECTORY), strict, &mut |_| (), keep) {
+        match salvage_on(disk, Path::new(DIRECTORY), START_MS, strict, &mut |_| (), keep) {
             Err(KvsError::UnsupportedVersion { .. } | KvsError::WrongEngine { .. }) | Ok(_) => {}
             Err(other) => return Err(format!("salvage: {other:?}")),
         }

@@ -7,8 +7,8 @@ use std::path::Path;
 use super::crash::crash_everywhere;
 use super::proof::{Checked, prove};
 use super::torn_batch::cut_everywhere;
-use super::workload::{COMPACTING, SMALL};
-use super::{named, sequences};
+use super::workload::{COMPACTING, EXPIRING, SMALL};
+use super::{expiry, named, sequences};
 use crate::store::bug;
 
 /// A check over one seed.
@@ -28,7 +28,7 @@ macro_rules! test {
 }
 
 /// Each bug, with checks of which each must catch it.
-const BUGS: [(&str, &[Check]); 20] = [
+const BUGS: [(&str, &[Check]); 22] = [
     (
         "acknowledge_before_sync",
         &[
@@ -47,6 +47,13 @@ const BUGS: [(&str, &[Check]); 20] = [
         ],
     ),
     (
+        "drop_expired",
+        &[
+            |seed| crash_everywhere(EXPIRING, seed),
+            test!(expiry::a_set_that_expired_is_a_tombstone_for_the_one_before),
+        ],
+    ),
+    (
         "drop_tombstones",
         &[
             |seed| crash_everywhere(COMPACTING, seed),
@@ -55,6 +62,7 @@ const BUGS: [(&str, &[Check]); 20] = [
     ),
     ("ignore_marks_beyond", &[test!(sequences::damage_below_a_mark_is_no_torn_tail)]),
     ("move_unconditionally", &[test!(named::a_set_during_a_compaction_is_not_undone_by_it)]),
+    ("no_clock_floor", &[test!(expiry::nothing_is_seen_to_expire_before_the_disk_knows_the_time)]),
     ("no_seq_reserve", &[test!(sequences::a_seq_is_given_once_even_if_its_write_is_lost)]),
     (
         "order_by_file",

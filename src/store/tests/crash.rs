@@ -3,10 +3,14 @@
 //! and without hints.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use super::clock::{START_MS, SetClock};
 use super::oracle::{Contents, History};
 use super::proof::{Checked, prove};
-use super::workload::{BATCHES, COMPACTING, LAZY, SMALL, Session, Shape, open, remove_hints};
+use super::workload::{
+    BATCHES, COMPACTING, EXPIRING, LATER_MS, LAZY, SMALL, Session, Shape, open_at, remove_hints,
+};
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
 use crate::store::sim_disk::state::Rng;
@@ -45,8 +49,13 @@ pub fn examine(
     bounds: (usize, usize),
     rng: &mut Rng,
 ) -> Checked<()> {
+    // The history counts what expires as removed.
+    let passed = if shape.expiring_in > 0 { LATER_MS } else { 0 };
+    let clock = Arc::new(SetClock::at(START_MS + passed));
+    let lasting = Shape { expiring_in: 0, ..shape };
     let contents = |disk: &SimDisk, seed| {
-        let store = open(disk, &shape.options(), seed).map_err(|e| format!("open: {e}"))?;
+        let store =
+            open_at(&clock, disk, &shape.options(), seed).map_err(|e| format!("open: {e}"))?;
         let contents = Contents::read(&store, shape.keys)?;
         Ok::<_, String>((store, contents))
     };
@@ -64,8 +73,8 @@ pub fn examine(
     match rng.below(32) {
         0 => {
             let history = (history.prefix(survived), NUMBERS);
-            let mut session = Session::new(disk, shape, rng.next(), history);
-            session.store = Some(store);
+            let mut session = Session::new(disk, lasting, rng.next(), history);
+            (session.store, session.clock) = (Some(store), clock);
             session.check_works()?;
         }
         1 => {
@@ -82,8 +91,8 @@ pub fn examine(
         2 if survived < history.len() => {
             let lost = history.echo(survived + 1, NUMBERS);
             let history = (history.prefix(survived), NUMBERS + 1);
-            let mut session = Session::new(disk, shape, rng.next(), history);
-            session.store = Some(store);
+            let mut session = Session::new(disk, lasting, rng.next(), history);
+            (session.store, session.clock) = (Some(store), clock);
             session.check_overwrites(&lost)?;
         }
         _ => store.abandon(),
@@ -131,6 +140,11 @@ fn crashes_of_sets_and_removes_lose_nothing() {
 #[test]
 fn crashes_with_compaction_lose_nothing() {
     prove("P2 compaction", 75_000, |seed| crash_everywhere(COMPACTING, seed));
+}
+
+#[test]
+fn crashes_bring_nothing_back_that_expired() {
+    prove("P2 expiry", 75_000, |seed| crash_everywhere(EXPIRING, seed));
 }
 
 #[test]

@@ -6,11 +6,13 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, atomic::Ordering};
 use std::time::Duration;
 
+use super::clock::START_MS;
 use super::scene::{Moment, Scene, contents, model};
-use super::workload::DIRECTORY;
+use super::workload::{DIRECTORY, open};
 use crate::batch::{Batch, Operation};
 use crate::error::KvsError;
 use crate::options::{BATCH_BYTES_MAX, Durability, Options, ReadPath};
+use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::store::group::{Commits, Look, Vec1};
 use crate::store::hash::KeyHash;
@@ -22,7 +24,6 @@ use crate::store::sim_disk::fault::{CallKind, Failure, Fault, ReadFault};
 use crate::store::sim_disk::state::Rng;
 use crate::store::sync::lock;
 use crate::store::verify::verify_on;
-use crate::store::{Environment, Store};
 
 fn fault(kind: CallKind, failure: Failure) -> Fault {
     Fault { kind: Some(kind), after: 0, failure, forever: true }
@@ -123,10 +124,13 @@ pub fn an_idle_log_comes_to_rest() {
 pub fn a_remove_of_nothing_is_not_believed_when_what_removed_it_failed() {
     let mut group = Commits::default();
     let look = || Look { hash: KeyHash { place: 1, rest: 1 }, seen: None, generation: 0 };
-    let (remove, set) = (Operation::Remove { key: b"k" }, Operation::Set { key: b"j", value: b"" });
-    group.join(1, &[remove, set], Vec1::Many(vec![look(), look()]), false);
-    group.join(2, &[remove], Vec1::One(look()), false);
-    group.join(3, &[Operation::Remove { key: b"other" }], Vec1::One(look()), false);
+    let (remove, set) = (
+        Operation::Remove { key: b"k" },
+        Operation::Set { key: b"j", value: b"", expires_at_ms: None },
+    );
+    group.join(1, &[remove, set], Vec1::Many(vec![look(), look()]), Vec::new(), false);
+    group.join(2, &[remove], Vec1::One(look()), Vec::new(), false);
+    group.join(3, &[Operation::Remove { key: b"other" }], Vec1::One(look()), Vec::new(), false);
     // The batch removes the key, so the second request found nothing.
     group.requests[1].operations = 0..0;
     group.thin();
@@ -181,7 +185,7 @@ pub fn a_segment_was_begun_even_if_its_first_record_is_damaged() {
         keys.extend(batch.iter().map(|operation| operation.key().to_vec()));
         Ok(())
     };
-    salvage_on(disk, Path::new(DIRECTORY), true, &mut |_| (), keep).unwrap();
+    salvage_on(disk, Path::new(DIRECTORY), START_MS, true, &mut |_| (), keep).unwrap();
     assert!(!keys.contains(&b"key".to_vec()), "its newest value is damaged");
 }
 
@@ -192,8 +196,7 @@ pub fn with_always_what_can_be_read_after_a_kill_is_durable() {
     let disk = scene.die();
     let options =
         Options::new().ballast_bytes(0).read_path(ReadPath::Pread).durability(Durability::Always);
-    let environment = Environment { disk: Arc::new(disk.clone()), seed: 2, background: false };
-    let store = Store::open_in(Path::new(DIRECTORY), &options, environment).unwrap();
+    let store = open(&disk, &options, 2).unwrap();
     assert_eq!(contents(&store).unwrap(), model(&[("key", "value")]));
     store.abandon();
     let disk = disk.crash(&CrashPlan::new(Keep::Nothing, 3));

@@ -1,5 +1,7 @@
 //! Tests of the whole engine on the simulated disk, with the machinery that they share.
 
+mod actions;
+pub(crate) mod clock;
 mod oracle;
 mod proof;
 mod scene;
@@ -10,7 +12,9 @@ mod bit_rot;
 mod bugs;
 mod crash;
 mod edges;
+mod conditions;
 mod exhaustive;
+mod expiry;
 mod faults;
 mod loomed;
 mod model;

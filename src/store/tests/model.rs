@@ -2,83 +2,41 @@
 //! shrunk to a short one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::collection::vec;
-use proptest::prop_oneof;
-use proptest::strategy::{Just, Strategy};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
+use super::actions::{Action, KEYS, action};
+use super::clock::{START_MS, SetClock};
 use super::oracle::{key, value};
 use super::proof::{Checked, prove};
 use super::scene::{Model, contents};
-use super::workload::{SMALL, Shape, open, remove_hints};
-use crate::batch::Batch;
+use super::workload::{SMALL, Shape, open_at, remove_hints};
+use crate::batch::{Batch, Expected};
+use crate::options::SetOptions;
 use crate::store::Store;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
 use crate::store::sim_disk::state::Rng;
 
-const SHAPE: Shape = Shape { keys: 12, ..SMALL };
+const SHAPE: Shape = Shape { keys: KEYS, ..SMALL };
 /// Sequences per seed.
 const CASES: u32 = 100;
 
-#[derive(Debug, Clone)]
-enum Action {
-    /// A key, and the length of its value.
-    Set(usize, usize),
-    Remove(usize),
-    Batch(Vec<(usize, Option<usize>)>),
-    Get(usize),
-    GetMany(Vec<usize>),
-    Contains(usize),
-    Iterate,
-    /// The sealed segments whose bits are set are compacted together.
-    Compact(u16),
-    CompactAll,
-    CompactStep,
-    Rotate,
-    Sync,
-    SyncStep,
-    Reopen,
-    Kill,
-    LosePower(u64),
-    DropHints,
-    Clear,
-}
-
-fn action() -> impl Strategy<Value = Action> {
-    let key = || 0..SHAPE.keys;
-    let len = || prop_oneof![3 => 0..120_usize, 1 => 0..1500_usize];
-    let change = (key(), prop_oneof![2 => len().prop_map(Some), 1 => Just(None)]);
-    prop_oneof![
-        12 => (key(), len()).prop_map(|(key, len)| Action::Set(key, len)),
-        6 => key().prop_map(Action::Remove),
-        4 => vec(change, 1..8).prop_map(Action::Batch),
-        3 => key().prop_map(Action::Get),
-        2 => vec(key(), 0..20).prop_map(Action::GetMany),
-        1 => key().prop_map(Action::Contains),
-        1 => Just(Action::Iterate),
-        4 => proptest::num::u16::ANY.prop_map(Action::Compact),
-        1 => Just(Action::CompactAll),
-        4 => Just(Action::CompactStep),
-        4 => Just(Action::Rotate),
-        1 => Just(Action::Sync),
-        1 => Just(Action::SyncStep),
-        2 => Just(Action::Reopen),
-        2 => Just(Action::Kill),
-        2 => proptest::num::u64::ANY.prop_map(Action::LosePower),
-        1 => Just(Action::DropHints),
-        1 => Just(Action::Clear),
-    ]
-}
+/// What a store holds, with expiries: of each key the value, and when it expires.
+type Full = BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>;
 
 /// A store and what it must hold.
 struct Pair {
     disk: SimDisk,
+    clock: Arc<SetClock>,
     store: Option<Store>,
-    now: Model,
+    now: Full,
     /// What it held when it was last durable, and after each write since.
-    versions: Vec<Model>,
+    versions: Vec<Full>,
+    /// The latest time that expiry has seen.
+    seen_ms: u64,
     number: usize,
     lives: u64,
 }
@@ -87,9 +45,11 @@ impl Pair {
     fn new() -> Checked<Pair> {
         let mut pair = Pair {
             disk: SimDisk::new(),
+            clock: Arc::default(),
             store: None,
             now: BTreeMap::new(),
             versions: vec![BTreeMap::new()],
+            seen_ms: 0,
             number: 0,
             lives: 0,
         };
@@ -99,8 +59,18 @@ impl Pair {
 
     fn open(&mut self) -> Checked<()> {
         self.lives += 1;
-        let opened = open(&self.disk, &SHAPE.options(), self.lives);
+        let opened = open_at(&self.clock, &self.disk, &SHAPE.options(), self.lives);
         self.store = Some(opened.map_err(|error| format!("open: {error}"))?);
+        self.look_at_time()
+    }
+
+    /// Time goes forward, whatever happens to the clock, the process or the machine.
+    fn look_at_time(&mut self) -> Checked<()> {
+        let (before, store) = (self.seen_ms, self.store()?);
+        self.seen_ms = store.expiry_ms();
+        if self.seen_ms < before || self.seen_ms > store.now_ms() {
+            return Err(format!("after {before} ms it is {} ms", self.seen_ms));
+        }
         Ok(())
     }
 
@@ -108,24 +78,41 @@ impl Pair {
         self.versions = vec![self.now.clone()];
     }
 
-    /// Applies changes to the map; answers with the values, and whether a key existed.
-    fn change(&mut self, changes: &[(usize, Option<usize>)]) -> (Batch, bool) {
-        self.number += 1;
+    /// What has not expired of what a store holds.
+    fn visible(&self, full: &Full) -> Model {
+        let alive = full.iter().filter(|(_, (_, at))| at.is_none_or(|at| at > self.seen_ms));
+        alive.map(|(key, (value, _))| (key.clone(), value.clone())).collect()
+    }
+
+    fn one(&self, index: usize) -> Option<(Vec<u8>, Option<u64>)> {
+        let found = self.now.get(&key(index)).cloned();
+        found.filter(|(_, at)| at.is_none_or(|at| at > self.seen_ms))
+    }
+
+    fn put(&mut self, index: usize, value: Option<(Vec<u8>, Option<u64>)>) {
+        match value {
+            Some(value) => drop(self.now.insert(key(index), value)),
+            None => drop(self.now.remove(&key(index))),
+        }
+        self.versions.push(self.now.clone());
+    }
+
+    /// Applies changes to the map; answers with the values.
+    fn change(&mut self, changes: &[(usize, Option<usize>)]) -> Batch {
         let mut batch = Batch::new();
-        let existed = changes.iter().any(|(index, _)| self.now.contains_key(&key(*index)));
         for (index, len) in changes {
             let key = key(*index);
             if let Some(len) = len {
                 let value = value(&key, self.number, *len);
                 batch.set(&key, &value);
-                self.now.insert(key, value);
+                self.now.insert(key, (value, None));
             } else {
                 batch.remove(&key);
                 self.now.remove(&key);
             }
         }
         self.versions.push(self.now.clone());
-        (batch, existed)
+        batch
     }
 
     fn store(&self) -> Checked<Store> {
@@ -133,33 +120,112 @@ impl Pair {
     }
 
     fn write(&mut self, action: &Action) -> Checked<()> {
+        self.number += 1;
         let store = self.store()?;
         let (written, existed) = match action {
             Action::Set(index, len) => {
-                let (_, existed) = self.change(&[(*index, Some(*len))]);
-                let key = key(*index);
-                (store.set(&key, &self.now[&key]), existed)
+                let (key, existed) = (key(*index), self.one(*index).is_some());
+                let value = value(&key, self.number, *len);
+                self.put(*index, Some((value.clone(), None)));
+                (store.set(&key, &value), existed)
+            }
+            Action::SetFor(index, len, ms) => {
+                let (key, existed) = (key(*index), self.one(*index).is_some());
+                let value = value(&key, self.number, *len);
+                self.put(*index, Some((value.clone(), Some(store.now_ms() + ms))));
+                let options = SetOptions::new().expire_after_ms(*ms);
+                let written = store.set_with(&key, &value, options);
+                (written.map(|written| written.unwrap()), existed)
             }
             Action::Remove(index) => {
-                let (_, existed) = self.change(&[(*index, None)]);
+                let existed = self.one(*index).is_some();
+                self.put(*index, None);
                 (store.remove(key(*index)), existed)
             }
             Action::Batch(changes) => {
-                let (batch, existed) = self.change(changes);
-                (store.write(&batch), existed)
+                let existed = changes.iter().any(|(index, _)| self.one(*index).is_some());
+                (store.write(&self.change(changes)), existed)
             }
-            _ => return Ok(()),
+            _ => return self.write_if(action),
         };
         let written = written.map_err(|error| error.to_string())?;
-        if written.existed != existed && !matches!(action, Action::Batch(_)) {
+        if written.existed != existed {
             return Err(format!("says that it existed: {}", written.existed));
+        }
+        Ok(())
+    }
+
+    /// The writes that depend on what is there.
+    fn write_if(&mut self, action: &Action) -> Checked<()> {
+        let store = self.store()?;
+        let (Action::SwapRight(index, _)
+        | Action::SwapWrong(index, _)
+        | Action::SwapVersion(index, _)
+        | Action::Append(index, _)
+        | Action::ExpireAt(index, _)
+        | Action::Persist(index)) = action
+        else {
+            return Ok(());
+        };
+        let (key, before) = (key(*index), self.one(*index));
+        let new = |number, len: &usize| value(&key, number, *len);
+        let swap = |expected, value: &[u8]| {
+            let written = store.compare_and_swap(&key, expected, Some(value));
+            written.map(|written| written.is_some()).map_err(|error| error.to_string())
+        };
+        let (after, is_done, should_be) = match (action, &before) {
+            (Action::SwapRight(_, len), before) => {
+                let value = new(self.number, len);
+                let expected = match before {
+                    None => Expected::Absent,
+                    Some((before, _)) => Expected::value(before),
+                };
+                (Some((value.clone(), None)), swap(expected, &value)?, true)
+            }
+            (Action::SwapWrong(_, len), before) => {
+                let expected = match before {
+                    None => Expected::Present,
+                    Some((before, _)) => Expected::value([before, &b"!"[..]].concat()),
+                };
+                (None, swap(expected, &new(self.number, len))?, false)
+            }
+            (Action::SwapVersion(_, len), before) => {
+                let found = store.get_versioned(&key).map_err(|error| error.to_string())?;
+                let version = Expected::Version(found.map_or(0, |found| found.seq));
+                let value = new(self.number, len);
+                (Some((value.clone(), None)), swap(version, &value)?, before.is_some())
+            }
+            (Action::Append(_, len), before) => {
+                let (old, at) = before.clone().unwrap_or_default();
+                let more = new(self.number, len);
+                store.append(&key, &more).map_err(|error| error.to_string())?;
+                (Some(([old, more].concat(), at)), true, true)
+            }
+            (Action::ExpireAt(_, ms), before) => {
+                let at = store.now_ms() + ms;
+                let done = store.expire_at(&key, at).map_err(|error| error.to_string())?;
+                let after = before.clone().map(|(value, _)| (value, Some(at)));
+                (after, done.is_some(), before.is_some())
+            }
+            (_, before) => {
+                let done = store.persist(&key).map_err(|error| error.to_string())?;
+                let is_expiring = before.as_ref().is_some_and(|(_, at)| at.is_some());
+                let after = before.clone().map(|(value, _)| (value, None));
+                (after, done.is_some(), is_expiring)
+            }
+        };
+        if is_done != should_be {
+            return Err(format!("says that it was done: {is_done}"));
+        }
+        if is_done {
+            self.put(*index, after);
         }
         Ok(())
     }
 
     fn read(&self, action: &Action) -> Checked<()> {
         let store = self.store()?;
-        let one = |index: &usize| self.now.get(&key(*index)).cloned();
+        let one = |index: &usize| self.one(*index).map(|(value, _)| value);
         let vec = |value: Option<crate::Value>| value.map(crate::Value::into_vec);
         let is_right = match action {
             Action::Get(index) => store.get(key(*index)).map(|got| vec(got) == one(index)),
@@ -172,7 +238,7 @@ impl Pair {
                 let got = store.get_many(&keys);
                 got.map(|got| got.into_iter().map(vec).collect::<Vec<_>>() == wanted)
             }
-            _ => contents(&store).map(|found| found == self.now),
+            _ => contents(&store).map(|found| found == self.visible(&self.now)),
         };
         if is_right.map_err(|error| error.to_string())? {
             return Ok(());
@@ -196,9 +262,22 @@ impl Pair {
             Action::Sync => store.sync(),
             Action::SyncStep => store.sync_step(),
             Action::Clear => store.clear(),
+            Action::Pass(ms) => {
+                self.clock.pass(*ms);
+                Ok(())
+            }
+            Action::SetClock(ms) => {
+                self.clock.set_wall(START_MS.saturating_add_signed(*ms));
+                Ok(())
+            }
+            Action::Sweep => store.sweep_step(),
             _ => Ok(()),
         };
         done.map_err(|error| error.to_string())?;
+        self.look_at_time()?;
+        if matches!(action, Action::Sweep) {
+            self.check_counts(&store)?;
+        }
         match action {
             Action::Sync | Action::SyncStep => self.durable(),
             Action::Clear => {
@@ -209,6 +288,18 @@ impl Pair {
             _ => {}
         }
         self.read(&Action::Iterate)
+    }
+
+    /// After a sweep what has expired is not counted.
+    fn check_counts(&self, store: &Store) -> Checked<()> {
+        let alive = |(_, at): &&(Vec<u8>, Option<u64>)| at.is_none_or(|at| at > self.seen_ms);
+        let (there, expiring) = self
+            .now
+            .values()
+            .filter(alive)
+            .fold((0, 0), |(all, some), it| (all + 1, some + u64::from(it.1.is_some())));
+        let counted = (store.len(), store.expiring_keys());
+        if counted == (there, expiring) { Ok(()) } else { Err(format!("counts {counted:?}")) }
     }
 
     fn open_again(&mut self, action: &Action) -> Checked<()> {
@@ -226,10 +317,21 @@ impl Pair {
                 self.disk = self.disk.crash(&plans[rng.below(plans.len())]);
                 self.open()?;
                 let found = contents(&self.store()?).map_err(|error| error.to_string())?;
-                if !self.versions.contains(&found) {
+                let is_found = |version: &&Full| self.visible(version) == found;
+                let Some(version) = self.versions.iter().rev().find(is_found) else {
                     return Err("after a power loss, what it never held".to_owned());
+                };
+                // Which one it was cannot be told if they differ only in when keys expire.
+                let mut matching = self.versions.iter().filter(is_found);
+                let at = |version: &Full, key: &Vec<u8>| version.get(key).and_then(|it| it.1);
+                let (mut now, store) = (version.clone(), self.store()?);
+                if !matching.all(|it| found.keys().all(|key| at(it, key) == at(version, key))) {
+                    for key in found.keys() {
+                        let found = store.expires_at(key).map_err(|error| error.to_string())?;
+                        now.entry(key.clone()).and_modify(|it| it.1 = found.flatten());
+                    }
                 }
-                self.now = found;
+                self.now = now;
                 return self.settle();
             }
             _ => store.abandon(),
@@ -247,7 +349,16 @@ impl Pair {
 
     fn perform(&mut self, action: &Action) -> Checked<()> {
         match action {
-            Action::Set(..) | Action::Remove(_) | Action::Batch(_) => self.write(action),
+            Action::Set(..)
+            | Action::SetFor(..)
+            | Action::Remove(_)
+            | Action::Batch(_)
+            | Action::SwapRight(..)
+            | Action::SwapWrong(..)
+            | Action::SwapVersion(..)
+            | Action::Append(..)
+            | Action::ExpireAt(..)
+            | Action::Persist(_) => self.write(action),
             Action::Get(_) | Action::GetMany(_) | Action::Contains(_) | Action::Iterate => {
                 self.read(action)
             }

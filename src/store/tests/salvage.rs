@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::clock::START_MS;
 use super::scene::{Model, Scene, model};
 use super::workload::DIRECTORY;
 use crate::batch::{Batch, Operation};
@@ -41,12 +42,13 @@ fn salvage_from(disk: impl Disk + 'static, strict: bool) -> Result<Salvaged> {
     let write = &mut |batch: &Batch| {
         batches.push(batch.byte_len());
         for operation in batch.iter() {
-            let Operation::Set { key, value } = operation else { panic!("a remove") };
+            let Operation::Set { key, value, .. } = operation else { panic!("a remove") };
             saved.insert(key.to_vec(), value.to_vec());
         }
         Ok(())
     };
-    let report = salvage_on(Arc::new(disk), Path::new(DIRECTORY), strict, &mut |_| (), write)?;
+    let report =
+        salvage_on(Arc::new(disk), Path::new(DIRECTORY), START_MS, strict, &mut |_| (), write)?;
     Ok(Salvaged { report, saved, batches })
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::clock::SetClock;
 use super::oracle::{Change, Contents, History, key, value};
 use super::proof::Checked;
 use crate::batch::Batch;
@@ -39,6 +40,9 @@ pub struct Shape {
     pub batch_in: usize,
     /// Chance that a write is to be acknowledged as durable.
     pub always_in: usize,
+    /// Chance that a set expires; 0: none does. To the history it is a remove, so a store is to be
+    /// read at a time (`LATER_MS`) when all that could expire has.
+    pub expiring_in: usize,
 }
 
 /// Sets and removes of few keys, for states that differ in little.
@@ -52,6 +56,7 @@ pub const SMALL: Shape = Shape {
     remove_in: 4,
     batch_in: 12,
     always_in: 3,
+    expiring_in: 0,
 };
 
 /// Values that fill a segment quickly, and a lot of compaction.
@@ -59,6 +64,12 @@ pub const COMPACTING: Shape = Shape { keys: 12, value_bytes: 1500, upkeep_in: 3,
 
 /// Mostly batches.
 pub const BATCHES: Shape = Shape { keys: 24, value_bytes: 300, batch_in: 2, ..SMALL };
+
+/// Sets of which many expire, most of them soon, and a lot of compaction.
+pub const EXPIRING: Shape = Shape { expiring_in: 2, ..COMPACTING };
+
+/// How much later everything has expired, in milliseconds.
+pub const LATER_MS: u64 = 1_000_000_000;
 
 /// Many writes between two syncs, and larger segments.
 pub const LAZY: Shape = Shape {
@@ -83,6 +94,8 @@ pub enum Action {
     Rotate,
     /// What the thread that compacts does.
     CompactStep,
+    /// Some time goes by, in milliseconds, and the thread that compacts sweeps.
+    Pass(u64),
     /// Compaction of a random choice of sealed segments.
     CompactSome(u64),
     /// Compaction of everything.
@@ -105,6 +118,9 @@ impl Shape {
             let operations = if rng.one_in(self.batch_in) { 2 + rng.below(12) } else { 1 };
             let durable = rng.one_in(self.always_in);
             let durability = if durable { Durability::Always } else { Durability::Os };
+            if self.expiring_in > 0 && rng.one_in(8) {
+                return Action::Pass(rng.next() % 3000);
+            }
             return Action::Write { seed: rng.next(), operations, durability };
         }
         match rng.below(16) {
@@ -130,6 +146,16 @@ impl Shape {
         (0..operations).map(|_| change()).collect()
     }
 
+    /// How long each of a write's values is to live, in milliseconds; none: for ever.
+    fn lives(&self, seed: u64, operations: usize) -> Vec<Option<u64>> {
+        let mut rng = Rng::new(!seed);
+        let mut life = || {
+            let expires = self.expiring_in > 0 && rng.one_in(self.expiring_in);
+            expires.then(|| if rng.one_in(4) { LATER_MS / 2 } else { 1 + rng.next() % 5000 })
+        };
+        (0..operations).map(|_| life()).collect()
+    }
+
     /// The options of a store for this workload.
     pub fn options(&self) -> Options {
         Options::new()
@@ -142,7 +168,18 @@ impl Shape {
 
 /// Opens the store on a disk, without threads.
 pub fn open(disk: &SimDisk, options: &Options, seed: u64) -> Result<Store> {
-    let environment = Environment { disk: Arc::new(disk.clone()), seed, background: false };
+    open_at(&Arc::default(), disk, options, seed)
+}
+
+/// Opens the store on a disk, without threads, with this clock.
+pub fn open_at(
+    clock: &Arc<SetClock>,
+    disk: &SimDisk,
+    options: &Options,
+    seed: u64,
+) -> Result<Store> {
+    let (disk, clock) = (Arc::new(disk.clone()), Arc::<SetClock>::clone(clock));
+    let environment = Environment { disk, clock, seed, background: false };
     Store::open_in(Path::new(DIRECTORY), options, environment)
 }
 
@@ -163,6 +200,8 @@ pub struct Session {
     pub history: History,
     /// What the workload is like.
     pub shape: Shape,
+    /// The clock of the machine.
+    pub clock: Arc<SetClock>,
     number: usize,
     opened: u64,
     poisoned: bool,
@@ -189,6 +228,7 @@ impl Session {
             store: None,
             history,
             shape,
+            clock: Arc::default(),
             number: numbers,
             opened: seed,
             poisoned: false,
@@ -199,7 +239,8 @@ impl Session {
     pub fn open(&mut self) -> Result<&Store> {
         if self.store.is_none() {
             self.opened += 1;
-            self.store = Some(open(&self.disk, &self.shape.options(), self.opened)?);
+            self.store =
+                Some(open_at(&self.clock, &self.disk, &self.shape.options(), self.opened)?);
             self.poisoned = false;
             self.resolve();
         }
@@ -218,7 +259,7 @@ impl Session {
         let keys = (0..self.shape.keys).map(key).filter(|key| there.has(key)).take(count);
         for key in keys.collect::<Vec<_>>() {
             self.number += 1;
-            self.write(&store, &[(key, None)], Durability::Os)?;
+            self.write(&store, &[(key, None)], &[], Durability::Os)?;
         }
         Ok(())
     }
@@ -260,7 +301,8 @@ impl Session {
             Action::Write { seed, operations, durability } => {
                 self.number += 1;
                 let changes = self.shape.changes(seed, operations, self.number);
-                return self.write(&store, &changes, durability);
+                let lives = self.shape.lives(seed, operations);
+                return self.write(&store, &changes, &lives, durability);
             }
             Action::SyncStep => {
                 store.sync_step()?;
@@ -272,6 +314,12 @@ impl Session {
             }
             Action::Rotate => store.rotate()?,
             Action::CompactStep => drop(store.compact_step()?),
+            Action::Pass(ms) => {
+                self.clock.pass(ms);
+                store.sync_step()?;
+                self.history.durable(self.disk.position());
+                store.sweep_step()?;
+            }
             Action::CompactSome(seed) => {
                 let (mut rng, mut ids) = (Rng::new(seed), store.segment_ids());
                 ids.pop();
@@ -296,20 +344,32 @@ impl Session {
         Ok(())
     }
 
-    fn write(&mut self, store: &Store, changes: &[Change], durability: Durability) -> Result<()> {
+    fn write(
+        &mut self,
+        store: &Store,
+        changes: &[Change],
+        lives: &[Option<u64>],
+        durability: Durability,
+    ) -> Result<()> {
         let existed = changes.first().map(|(key, _)| self.history.latest().has(key));
-        let certain = !self.history.uncertain();
-        self.history.begin(changes, self.disk.position());
+        let certain = !self.history.uncertain() && self.shape.expiring_in == 0;
+        let lasting: Vec<Change> = changes
+            .iter()
+            .zip(lives.iter().chain(std::iter::repeat(&None)))
+            .map(|((key, value), life)| (key.clone(), value.clone().filter(|_| life.is_none())))
+            .collect();
+        self.history.begin(&lasting, self.disk.position());
         let options = WriteOptions::new().durability(durability);
-        let written = match changes {
-            [(key, Some(value))] => store.set_opt(key, value, options),
-            [(key, None)] => store.remove_opt(key, options),
+        let written = match (changes, lives) {
+            ([(key, Some(value))], [] | [None]) => store.set_opt(key, value, options),
+            ([(key, None)], _) => store.remove_opt(key, options),
             _ => {
                 let mut batch = Batch::new();
-                for (key, value) in changes {
-                    match value {
-                        Some(value) => batch.set(key, value),
-                        None => batch.remove(key),
+                for (at, (key, value)) in changes.iter().enumerate() {
+                    match (value, lives.get(at).copied().flatten()) {
+                        (Some(value), None) => batch.set(key, value),
+                        (Some(value), Some(ms)) => batch.set_until(key, value, store.now_ms() + ms),
+                        (None, _) => batch.remove(key),
                     };
                 }
                 store.write_opt(&batch, options)
@@ -344,7 +404,7 @@ impl Session {
     /// that one would be found again, and lets the process die.
     pub fn check_overwrites(&mut self, lost: &[Change]) -> Checked<()> {
         let store = self.open().map_err(|error| format!("open: {error}"))?.clone();
-        let written = self.write(&store, lost, Durability::Os);
+        let written = self.write(&store, lost, &[], Durability::Os);
         written.map_err(|error| format!("in the place of a lost operation: {error}"))?;
         self.store = None;
         store.abandon();
@@ -372,7 +432,8 @@ impl Session {
         let all = self.history.len();
         self.history.check(&self.contents()?, (all, all)).map_err(|w| format!("going on: {w}"))?;
         let disk = self.disk.crash(&CrashPlan::new(Keep::Nothing, 1));
-        let store = open(&disk, &self.shape.options(), self.opened + 77).map_err(wrong)?;
+        let store = open_at(&self.clock, &disk, &self.shape.options(), self.opened + 77);
+        let store = store.map_err(wrong)?;
         let found = Contents::read(&store, self.shape.keys)?;
         store.abandon();
         self.history
