@@ -190,6 +190,13 @@ pub enum KvsError {
         /// The time of the store, in the same unit.
         now_ms: u64,
     },
+    /// A snapshot pinned more than [`Options::snapshot_bytes`](crate::Options::snapshot_bytes), or
+    /// the store was cleared: what the snapshot saw is gone.
+    #[error("the snapshot of seq {seq} has ended: it was kept for too long")]
+    SnapshotEnded {
+        /// The seq of the snapshot.
+        seq: u64,
+    },
     /// A value that was to be counted up is not a decimal integer of 64 bits. It is as it was.
     #[error("the value of key {:?} is not an integer", String::from_utf8_lossy(key))]
     NotAnInteger {

@@ -41,6 +41,6 @@ pub use options::{
     SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
 pub use store::{
-    Damage, Iter, Keys, Progress, Records, SalvageReport, SegmentStats, Stats, Store, Value,
-    VerifyReport, Versioned, Written, salvage, verify,
+    Damage, Iter, Keys, Progress, Records, SalvageReport, SegmentStats, Snapshot, Stats, Store,
+    Value, VerifyReport, Versioned, Written, salvage, verify,
 };

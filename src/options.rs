@@ -253,6 +253,7 @@ pub struct Options {
     pub(crate) read_path: ReadPath,
     pub(crate) sigbus_guard: bool,
     pub(crate) ballast_bytes: u64,
+    pub(crate) snapshot_bytes: u64,
     pub(crate) compaction: bool,
     pub(crate) must_exist: bool,
     pub(crate) on_background_error: Option<ErrorCallback>,
@@ -267,6 +268,7 @@ impl Default for Options {
             read_path: ReadPath::default(),
             sigbus_guard: true,
             ballast_bytes: 1 << 20,
+            snapshot_bytes: 1 << 30,
             compaction: true,
             must_exist: false,
             on_background_error: None,
@@ -283,6 +285,7 @@ impl fmt::Debug for Options {
             .field("read_path", &self.read_path)
             .field("sigbus_guard", &self.sigbus_guard)
             .field("ballast_bytes", &self.ballast_bytes)
+            .field("snapshot_bytes", &self.snapshot_bytes)
             .field("compaction", &self.compaction)
             .field("must_exist", &self.must_exist)
             .finish_non_exhaustive()
@@ -376,6 +379,20 @@ impl Options {
     #[must_use]
     pub fn ballast_bytes(mut self, bytes: u64) -> Options {
         self.ballast_bytes = bytes;
+        self
+    }
+
+    /// How many bytes snapshots (and iterators, which run on one) may pin: segment files that would
+    /// otherwise be gone, and the memory of places that were superseded since. When they pin more,
+    /// the oldest one ends, and answers [`KvsError::SnapshotEnded`] from then on. Default: 1 GiB.
+    ///
+    /// ```
+    /// let options = kvs::Options::new().snapshot_bytes(8 << 30);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn snapshot_bytes(mut self, bytes: u64) -> Options {
+        self.snapshot_bytes = bytes;
         self
     }
 
@@ -479,6 +496,7 @@ impl Options {
             ("read_path", self.read_path == other.read_path),
             ("sigbus_guard", self.sigbus_guard == other.sigbus_guard),
             ("ballast_bytes", self.ballast_bytes == other.ballast_bytes),
+            ("snapshot_bytes", self.snapshot_bytes == other.snapshot_bytes),
             ("compaction", self.compaction == other.compaction),
         ];
         same.iter().find(|(_, same)| !same).map(|(option, _)| *option)

@@ -34,6 +34,8 @@ impl Core {
         };
         self.with_ballast(|| self.change_manifest(forget))?;
         let mut writer = self.keydir.write(&self.pins);
+        // What they see would all have to be kept.
+        while self.end_oldest_snapshot() {}
         writer.together(|writer| writer.clear());
         writer.next_generation();
         self.space.live_bytes.store(0, Ordering::Relaxed);

@@ -354,8 +354,8 @@ impl Core {
         let segment = &log.appender.segment;
         let place = |operation: &Pending| {
             let location = Location::new(segment.number, base + operation.record.start as u64)?;
-            let (len, expires_at_ms) = (operation.record.len() as u64, operation.expires_at_ms);
-            Some(Seen { location, len, expires_at_ms })
+            let (len, seq) = (operation.record.len() as u64, operation.seq);
+            Some(Seen { location, len, seq, expires_at_ms: operation.expires_at_ms })
         };
         let Some(operation) = group.operations.get(index) else {
             return;
@@ -367,11 +367,14 @@ impl Core {
                 group.operations.get(earlier).filter(|earlier| earlier.is_set).and_then(place)
             }
         };
-        let Some(Seen { location, len, expires_at_ms }) = place(operation) else {
+        let Some(Seen { location, len, seq, expires_at_ms }) = place(operation) else {
             debug_assert!(false, "a batch is small enough for its offsets");
             return;
         };
         let hash = operation.look.hash;
+        if let Prior::At(seen) = operation.supersedes {
+            self.keep_for_snapshots(hash, seen, seq);
+        }
         let found = match (from, operation.is_set) {
             (Some(from), true) => writer.replace(hash, from.location, location),
             (Some(from), false) => writer.remove(hash, from.location),
@@ -395,7 +398,7 @@ impl Core {
     }
 
     /// Charges a record that no slot points to any more.
-    pub(crate) fn uncount_live(&self, Seen { location, len, expires_at_ms }: Seen) {
+    pub(crate) fn uncount_live(&self, Seen { location, len, expires_at_ms, .. }: Seen) {
         let pin = self.pins.pin();
         if let Ok(segment) = self.segment(&pin, location) {
             segment.live_bytes.fetch_sub(len, Ordering::Relaxed);

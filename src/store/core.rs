@@ -1,7 +1,8 @@
 //! The parts of an open store, side by side. What they do together stands in the files behind
 //! this one: each adds methods to `Core` for one theme.
 //!
-//! Locks are taken in this order: compaction, log, next, manifest, keydir writer, watermark.
+//! Locks are taken in this order: compaction, log, next, manifest, keydir writer, watermark,
+//! history.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use super::durable::Durable;
 use super::fork::Owner;
 use super::group::Commits;
 use super::hash::Hasher;
+use super::history::History;
 use super::keydir::Keydir;
 use super::load::Loaded;
 use super::manifest::Manifest;
@@ -44,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) pins: Pins,
     pub(crate) segments: Segments,
     pub(crate) keydir: Keydir,
+    pub(crate) history: History,
     pub(crate) queue: Queue<Commits>,
     pub(crate) log: Mutex<Log>,
     /// The segment in which the log will go on.

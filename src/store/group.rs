@@ -47,6 +47,7 @@ pub(crate) struct Seen {
     pub(crate) location: Location,
     /// Its length on disk in bytes.
     pub(crate) len: u64,
+    pub(crate) seq: u64,
     /// 0: never.
     pub(crate) expires_at_ms: u64,
 }
@@ -89,6 +90,7 @@ pub(crate) struct Pending {
     pub(crate) record: Range<usize>,
     pub(crate) key: Range<usize>,
     pub(crate) is_set: bool,
+    pub(crate) seq: u64,
     /// 0: never.
     pub(crate) expires_at_ms: u64,
     pub(crate) supersedes: Prior,
@@ -158,6 +160,7 @@ impl Commits {
                 record: from..self.bytes.len(),
                 key: key_start..key_start + key.len(),
                 is_set: matches!(operation, Operation::Set { .. }),
+                seq,
                 expires_at_ms,
                 supersedes: Prior::Absent,
             });

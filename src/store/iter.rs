@@ -1,18 +1,21 @@
-//! Iteration over all keys, in no order, without a lock and without holding anything between two
-//! steps.
+//! Iteration over all keys that a view sees, in no order, without a lock.
 //!
-//! A shard is gone through in the order of tags, a run of equal tags at a time. If segments went
-//! out of use since its slots were copied, they are copied anew and the iteration goes on behind
-//! the last tag: a key has one tag, so it is met once.
+//! A shard is gone through in the order of tags, a run of equal tags at a time: first what the
+//! keydir has, then what only the history has. If segments went out of use since its slots were
+//! copied, they are copied anew and the iteration goes on behind the last tag: a key has one tag,
+//! so it is met once.
 
 use std::collections::VecDeque;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::core::Core;
-use super::keydir::{Keydir, Location};
+use super::history::View;
+use super::keydir::{Keydir, Location, places_of};
 use super::pins::Pin;
 use super::read::{Current, Value, Versioned};
 use super::record::Record;
+use super::view::Held;
 use crate::error::Result;
 
 /// How much is read ahead, so that a pin is not taken for each key.
@@ -21,7 +24,7 @@ const AHEAD_BYTES: usize = 256 << 10;
 
 /// Goes over all keys and values; see [`Store::iter`](crate::Store::iter).
 pub struct Iter {
-    core: Arc<Core>,
+    held: Arc<Held>,
     /// The shard that is being gone through, and its slots that are still to come.
     shard: usize,
     slots: Vec<(u64, Location)>,
@@ -34,9 +37,9 @@ pub struct Iter {
 }
 
 impl Iter {
-    pub(crate) fn new(core: Arc<Core>, with_values: bool) -> Iter {
+    pub(crate) fn new(held: Arc<Held>, with_values: bool) -> Iter {
         Iter {
-            core,
+            held,
             shard: 0,
             slots: Vec::new(),
             next_slot: 0,
@@ -49,7 +52,8 @@ impl Iter {
 
     /// Reads some keys ahead. Nothing is read any more when all shards are done.
     fn read_ahead(&mut self) {
-        let core = Arc::clone(&self.core);
+        let held = Arc::clone(&self.held);
+        let Held { core, view } = &*held;
         let mut bytes = 0;
         while self.ahead.len() < AHEAD_KEYS && bytes < AHEAD_BYTES && self.shard < Keydir::shards()
         {
@@ -63,62 +67,90 @@ impl Iter {
                 self.next_slot = self.slots.partition_point(passed);
                 self.generation = Some(generation);
             }
-            let Some((tag, _)) = self.slots.get(self.next_slot).copied() else {
+            let Some(tag) = self.next_tag(core) else {
                 (self.shard, self.generation, self.last_tag) = (self.shard + 1, None, None);
                 continue;
             };
-            bytes += self.read_run(&pin, tag);
+            bytes += self.read_run((core, view), &pin, tag);
             self.last_tag = Some(tag);
         }
     }
 
-    /// Reads the keys of all slots with a tag, each key once: a key that is removed and set again
-    /// while the slots are copied may be met in two of them.
-    fn read_run(&mut self, pin: &Pin<'_>, tag: u64) -> usize {
+    /// The next tag of the shard, of the keydir's or the history's.
+    fn next_tag(&self, core: &Core) -> Option<u64> {
+        let in_keydir = self.slots.get(self.next_slot).map(|(tag, _)| *tag);
+        let (first, last) = places_of(self.shard, None);
+        let from = match self.last_tag {
+            Some(tag) => Bound::Excluded(places_of(self.shard, Some(tag)).1),
+            None => Bound::Included(first),
+        };
+        let in_history = core.history.next_tag(from, last);
+        in_keydir.into_iter().chain(in_history).min()
+    }
+
+    /// Reads the keys of all places with a tag, each key once: it may be met in several.
+    fn read_run(&mut self, (core, view): (&Core, &View), pin: &Pin<'_>, tag: u64) -> usize {
         let first = self.ahead.len();
         let mut bytes = 0;
         while let Some((_, location)) =
-            self.slots.get(self.next_slot).filter(|(found, _)| *found == tag)
+            self.slots.get(self.next_slot).copied().filter(|(found, _)| *found == tag)
         {
             self.next_slot += 1;
-            let with_values = self.with_values;
-            let read = self.core.segment(pin, *location).and_then(|segment| {
-                segment.read(location.offset(), |record, _| match record {
-                    Record::Set { seq, expires_at_ms, key, value }
-                        if !self.core.time.is_over(expires_at_ms) =>
-                    {
-                        let value = if with_values { value } else { &[] };
-                        let current = Current { seq, expires_at_ms, value };
-                        Some((key.to_vec(), current.to_versioned()))
-                    }
-                    _ => None,
-                })
-            });
-            let Some(read) = read.transpose() else {
-                continue;
-            };
-            let is_known = read.as_ref().is_ok_and(|(key, _)| {
-                let mut run = self.ahead.iter().skip(first).flatten();
-                run.any(|(known, _)| known == key)
-            });
-            if !is_known {
-                bytes += read.as_ref().map_or(0, |(key, found)| key.len() + found.value.len());
-                self.ahead.push_back(read);
-            }
+            bytes += self.read((core, view), pin, location, first);
+        }
+        // After the slots: what they no longer have is kept before it is taken out.
+        let (from, to) = places_of(self.shard, Some(tag));
+        for location in core.history.places(from, to, view) {
+            bytes += self.read((core, view), pin, location, first);
         }
         bytes
     }
 
-    fn next_record(&mut self) -> Option<Result<(Vec<u8>, Versioned)>> {
-        if let Err(closed) = self.core.check_open() {
-            // Said once; then the iteration is over.
-            let is_over = self.shard == Keydir::shards() && self.ahead.is_empty();
-            self.shard = Keydir::shards();
-            self.ahead.clear();
-            return (!is_over).then_some(Err(closed));
+    /// Reads what is at a place, if the view sees it and its key is not among those from `first`.
+    fn read(
+        &mut self,
+        (core, view): (&Core, &View),
+        pin: &Pin<'_>,
+        location: Location,
+        first: usize,
+    ) -> usize {
+        let with_values = self.with_values;
+        let read = core.segment(pin, location).and_then(|segment| {
+            segment.read(location.offset(), |record, _| match record {
+                Record::Set { seq, expires_at_ms, key, value } if view.sees(seq, expires_at_ms) => {
+                    let value = if with_values { value } else { &[] };
+                    let current = Current { seq, expires_at_ms, value };
+                    Some((key.to_vec(), current.to_versioned()))
+                }
+                _ => None,
+            })
+        });
+        let Some(read) = read.transpose() else {
+            return 0;
+        };
+        let is_known = read.as_ref().is_ok_and(|(key, _)| {
+            let mut run = self.ahead.iter().skip(first).flatten();
+            run.any(|(known, _)| known == key)
+        });
+        if is_known {
+            return 0;
         }
+        let bytes = read.as_ref().map_or(0, |(key, found)| key.len() + found.value.len());
+        self.ahead.push_back(read);
+        bytes
+    }
+
+    fn next_record(&mut self) -> Option<Result<(Vec<u8>, Versioned)>> {
+        let is_over = self.shard == Keydir::shards() && self.ahead.is_empty();
         if self.ahead.is_empty() {
             self.read_ahead();
+        }
+        // Checked after reading: what was read before the end of the view is right.
+        if let Err(error) = self.held.core.check_open().and_then(|()| self.held.view.check()) {
+            // Said once; then the iteration is over.
+            self.shard = Keydir::shards();
+            self.ahead.clear();
+            return (!is_over).then_some(Err(error));
         }
         self.ahead.pop_front()
     }

@@ -86,8 +86,23 @@ pub(crate) fn shard_of(hash: KeyHash) -> usize {
     usize::try_from(hash.place >> (64 - SHARD_BITS)).unwrap_or_default()
 }
 
+/// How far the tag stands from the low end of a hash.
+const TAG_SHIFT: u32 = 64 - SHARD_BITS - TAG_BITS;
+
 fn tag_of(hash: KeyHash) -> u64 {
-    hash.place >> (64 - SHARD_BITS - TAG_BITS) & ((1 << TAG_BITS) - 1)
+    hash.place >> TAG_SHIFT & ((1 << TAG_BITS) - 1)
+}
+
+/// The tag of a hash, given as its place.
+pub(crate) fn tag_of_place(place: u64) -> u64 {
+    tag_of(KeyHash { place, rest: 0 })
+}
+
+/// The lowest and the highest place of a hash in a shard, with a tag or with any.
+pub(crate) fn places_of(shard: usize, tag: Option<u64>) -> (u64, u64) {
+    let first = (shard as u64) << (64 - SHARD_BITS) | tag.unwrap_or_default() << TAG_SHIFT;
+    let bits = if tag.is_some() { TAG_SHIFT } else { TAG_SHIFT + TAG_BITS };
+    (first, first | ((1 << bits) - 1))
 }
 
 fn slot_of(tag: u64, location: Location) -> u64 {

@@ -22,6 +22,7 @@ mod manifest;
 mod keydir;
 mod segments;
 mod durable;
+mod history;
 mod queue;
 mod load;
 mod recovery;
@@ -31,6 +32,7 @@ mod core;
 mod space;
 mod ballast;
 mod read;
+mod view;
 mod condition;
 mod commit;
 mod rotation;
@@ -38,6 +40,7 @@ mod rewrite;
 mod sweep;
 mod clear;
 mod iter;
+mod snapshot;
 mod stats;
 mod worker;
 mod open;
@@ -61,6 +64,7 @@ pub use group::Written;
 pub use iter::{Iter, Keys, Records};
 pub use read::{Value, Versioned};
 pub use salvage::{SalvageReport, salvage};
+pub use snapshot::Snapshot;
 pub use stats::{SegmentStats, Stats};
 pub use verify::{Progress, VerifyReport, verify};
 
@@ -70,6 +74,7 @@ use crate::error::{KvsError, Result};
 use crate::options::{Options, WriteOptions};
 use disk::DiskLock;
 use sync::lock;
+use view::Held;
 
 /// A handle to an open store. Clones are handles to the same store; it is closed when the last
 /// one is dropped, or by [`close`](Store::close).
@@ -374,8 +379,8 @@ impl Store {
 
     /// Goes over all keys with their values, in no order.
     ///
-    /// Each key comes once. What is written meanwhile may or may not appear; a key that is there
-    /// throughout does. Nothing is locked and no disk space is held between two steps.
+    /// It runs on a [`snapshot`](Store::snapshot) of its own: each key comes once, with the value
+    /// that it has now, whatever is written meanwhile.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -389,7 +394,7 @@ impl Store {
     /// ```
     #[must_use]
     pub fn iter(&self) -> Iter {
-        Iter::new(Arc::clone(&self.handle.core), true)
+        Iter::new(Arc::new(Held::new(Arc::clone(&self.handle.core))), true)
     }
 
     /// Goes over all keys, as [`iter`](Store::iter) does. The keys are read from the disk: they
@@ -404,7 +409,7 @@ impl Store {
     /// ```
     #[must_use]
     pub fn keys(&self) -> Keys {
-        Keys(Iter::new(Arc::clone(&self.handle.core), false))
+        Keys(Iter::new(Arc::new(Held::new(Arc::clone(&self.handle.core))), false))
     }
 
     /// The number of keys that have a value. Keys that have expired are counted for about a second

@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::durable::Durable;
 use super::fork::Owner;
 use super::hash::Hasher;
+use super::history::History;
 use super::keydir::Keydir;
 use super::load::load;
 use super::manifest::{Manifest, Named, ReplaceError, SEQ_RESERVE, State};
@@ -106,9 +107,8 @@ impl Core {
             }
         }
         let capacity = segment_capacity(options, loaded.live_bytes);
-        let end = active.segment.end();
-        let appender = Appender::new(Arc::clone(&active.segment), end, capacity);
-        let durable = Durable::new(active.segment, active.durable_upto, active.unproven);
+        let Active { segment, durable_upto, unproven } = active;
+        let appender = Appender::new(Arc::clone(&segment), segment.end(), capacity);
         let core = Core {
             owner: Owner::new(),
             options: options.clone(),
@@ -117,10 +117,11 @@ impl Core {
             pins,
             segments,
             keydir,
+            history: History::default(),
             queue: Queue::new(),
-            log: Mutex::new(Log::new(appender, active.durable_upto)),
+            log: Mutex::new(Log::new(appender, durable_upto)),
             next: Mutex::new(None),
-            durable,
+            durable: Durable::new(segment, durable_upto, unproven),
             compaction: Mutex::new(()),
             next_seq: AtomicU64::new(next_seq),
             reserved_seq: AtomicU64::new(manifest.reserved_seq),

@@ -250,8 +250,8 @@ impl Core {
     ) -> Result<Option<Seen>> {
         let segment = self.segment(pin, location)?;
         let read = segment.read(location.offset(), |record, len| match record {
-            Record::Set { key: found, expires_at_ms, .. } if found == key => {
-                Some(Seen { location, len: len as u64, expires_at_ms })
+            Record::Set { seq, key: found, expires_at_ms, .. } if found == key => {
+                Some(Seen { location, len: len as u64, seq, expires_at_ms })
             }
             _ => None,
         });
@@ -260,9 +260,9 @@ impl Core {
                 return Ok(None);
             }
             let entry = self.hinted(segment, location.offset()).ok_or(error)?;
-            let Entry { len, expires_at_ms, .. } = entry;
+            let Entry { len, seq, expires_at_ms, .. } = entry;
             let is_same = entry.hash.identity() == hash.identity();
-            Ok(is_same.then_some(Seen { location, len, expires_at_ms }))
+            Ok(is_same.then_some(Seen { location, len, seq, expires_at_ms }))
         })
     }
 

@@ -190,6 +190,7 @@ impl Core {
 
     /// Unlinks the files of segments that no reader can be in any more, and their hints.
     pub(crate) fn unlink_buried(&self) {
+        self.bound_snapshots();
         for path in self.segments.bury(&self.pins) {
             // What cannot be removed is a leftover, which the next open removes.
             let _ = self.shelf.disk.remove(&path);
@@ -226,7 +227,7 @@ impl Rewrite<'_> {
                 let (len, is_over) = (found.disk_len as u64, expires_at_ms != NEVER);
                 let is_over = is_over && expires_at_ms <= self.now_ms;
                 if is_over {
-                    self.core.expire(hash, Seen { location, len, expires_at_ms });
+                    self.core.expire(hash, Seen { location, len, seq, expires_at_ms });
                     return self.judge_expired(seq, key, hash, found.disk_len);
                 }
                 let pin = self.core.pins.pin();

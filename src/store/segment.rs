@@ -266,6 +266,8 @@ pub(crate) struct Segment {
     pub(crate) clean_upto: AtomicU64,
     pub(crate) sealed: AtomicBool,
     pub(crate) hinted: AtomicBool,
+    /// How many of its records only snapshots can see: its file stays as long as there are some.
+    pub(crate) pinned: AtomicU64,
     /// A compaction found it unreadable: left alone from then on.
     pub(crate) damaged: AtomicBool,
 }
@@ -298,6 +300,7 @@ impl Segment {
             clean_upto: AtomicU64::new(0),
             sealed: AtomicBool::new(false),
             hinted: AtomicBool::new(false),
+            pinned: AtomicU64::new(0),
             damaged: AtomicBool::new(false),
         }
     }
@@ -330,6 +333,11 @@ impl Segment {
     /// a tombstone has to stay in its place.
     pub(crate) fn count_expired(&self, len: u64) {
         self.tombstone_bytes.fetch_add(len.min(TOMBSTONE_BYTES), Ordering::Relaxed);
+    }
+
+    /// Whether there are records in it that only snapshots can see.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pinned.load(Ordering::Acquire) > 0
     }
 
     /// The bytes that no key needs.

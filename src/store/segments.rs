@@ -32,7 +32,8 @@ struct State {
 
 /// A segment that the manifest does not name any more, and that readers may still be in.
 struct Grave {
-    epoch: Epoch,
+    /// When it was last in use; none: a snapshot may still be in it.
+    epoch: Option<Epoch>,
     segment: Arc<Segment>,
 }
 
@@ -104,7 +105,7 @@ impl Segments {
         let mut state = lock(&self.state);
         for segment in segments {
             state.by_id.remove(&segment.id);
-            state.graveyard.push(Grave { epoch, segment: Arc::clone(segment) });
+            state.graveyard.push(Grave { epoch: Some(epoch), segment: Arc::clone(segment) });
         }
     }
 
@@ -114,8 +115,16 @@ impl Segments {
         let mut state = lock(&self.state);
         let mut buried = Vec::new();
         let graves = std::mem::take(&mut state.graveyard);
-        for grave in graves {
-            if !kvs_bug!("unlink_while_read") && !pins.is_quiescent(grave.epoch) {
+        for mut grave in graves {
+            let is_pinned = grave.segment.is_pinned() && !kvs_bug!("ignore_snapshots");
+            // Readers of a snapshot may have come into it after it was retired.
+            let epoch = match is_pinned {
+                true => None,
+                false => Some(grave.epoch.unwrap_or_else(|| pins.retire())),
+            };
+            let is_free = epoch.is_some_and(|epoch| pins.is_quiescent(epoch));
+            if !is_free && !kvs_bug!("unlink_while_read") {
+                grave.epoch = epoch;
                 state.graveyard.push(grave);
                 continue;
             }
@@ -126,10 +135,17 @@ impl Segments {
         buried
     }
 
-    /// The bytes of the segments in the graveyard.
-    pub(crate) fn graveyard_bytes(&self) -> u64 {
-        let bytes = |grave: &Grave| grave.segment.file_bytes.load(Ordering::Relaxed);
-        lock(&self.state).graveyard.iter().map(bytes).sum()
+    /// The bytes of the segments in the graveyard that will soon be gone, and of those in which
+    /// snapshots are.
+    pub(crate) fn graveyard_bytes(&self) -> (u64, u64) {
+        let state = lock(&self.state);
+        state.graveyard.iter().fold((0, 0), |(free, pinned), grave| {
+            let bytes = grave.segment.file_bytes.load(Ordering::Relaxed);
+            match grave.segment.is_pinned() {
+                true => (free, pinned + bytes),
+                false => (free + bytes, pinned),
+            }
+        })
     }
 
     fn forget(&self, number: u16) {

@@ -76,7 +76,7 @@ impl Core {
         let files: u64 = facts.iter().map(|facts| facts.file_bytes).sum();
         Situation {
             total_bytes: files
-                + self.segments.graveyard_bytes()
+                + self.segments.graveyard_bytes().0
                 + self.space.output_bytes.load(Ordering::Relaxed),
             live_bytes: self.space.live_bytes.load(Ordering::Relaxed),
             segment_bytes: self.segment_capacity().max(largest),

@@ -42,6 +42,11 @@ pub struct Stats {
     pub segments: Vec<SegmentStats>,
     /// The memory that the index takes.
     pub keydir_bytes: u64,
+    /// Snapshots and iterators that there are.
+    pub snapshots: usize,
+    /// What they pin: files of segments that are in no other use (not in `segment_file_bytes`), and
+    /// memory.
+    pub snapshot_bytes: u64,
     /// Compactions since the store was opened.
     pub compactions: u64,
     /// The bytes of the segments that they went through.
@@ -113,6 +118,8 @@ impl Core {
             },
             segments,
             keydir_bytes: self.keydir.bytes(),
+            snapshots: self.history.size().0,
+            snapshot_bytes: self.snapshot_bytes(),
             compactions: counters.compactions.load(Ordering::Relaxed),
             compacted_bytes: counters.compacted_bytes.load(Ordering::Relaxed),
             syncs: self.durable.syncs(),

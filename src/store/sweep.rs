@@ -82,7 +82,7 @@ impl Core {
             }
         };
         let mut over = Vec::with_capacity(KEYS);
-        for Entry { kind, hash, offset, len, expires_at_ms, .. } in hint.iter(segment.end()) {
+        for Entry { kind, hash, offset, len, seq, expires_at_ms } in hint.iter(segment.end()) {
             if kind != Kind::Set || expires_at_ms == NEVER {
                 continue;
             }
@@ -91,7 +91,7 @@ impl Core {
                 segment.note_expiry(expires_at_ms);
                 continue;
             }
-            over.push((hash, Seen { location, len, expires_at_ms }));
+            over.push((hash, Seen { location, len, seq, expires_at_ms }));
             if over.len() == KEYS {
                 self.expire_all(&mut over);
             }
@@ -131,6 +131,12 @@ impl Core {
     }
 
     fn expire_one(&self, writer: &mut Writer<'_>, hash: KeyHash, seen: Seen) {
+        if !writer.is_at(hash, seen.location) {
+            return;
+        }
+        // Snapshots that were made before it expired still see it.
+        let until = self.published_seq.load(Ordering::Acquire) + 1;
+        self.keep_for_snapshots(hash, seen, until);
         if writer.remove(hash, seen.location) {
             self.uncount_live(seen);
             let pin = self.pins.pin();

@@ -29,6 +29,10 @@ pub enum Action {
     /// Somebody sets the clock, by so many milliseconds from where it was at first.
     SetClock(i64),
     Sweep,
+    Snapshot,
+    /// What a snapshot holds is compared, by iterating and by asking.
+    LookBack(usize),
+    EndSnapshot(usize),
     Get(usize),
     GetMany(Vec<usize>),
     Contains(usize),
@@ -64,6 +68,9 @@ pub fn action() -> impl Strategy<Value = Action> {
         4 => (0..2500_u64).prop_map(Action::Pass),
         1 => (-9_000_000..9_000_000_i64).prop_map(Action::SetClock),
         2 => Just(Action::Sweep),
+        2 => Just(Action::Snapshot),
+        3 => (0..4_usize).prop_map(Action::LookBack),
+        1 => (0..4_usize).prop_map(Action::EndSnapshot),
         6 => key().prop_map(Action::Remove),
         4 => vec(change, 1..8).prop_map(Action::Batch),
         3 => key().prop_map(Action::Get),

@@ -8,7 +8,7 @@ use super::crash::crash_everywhere;
 use super::proof::{Checked, prove};
 use super::torn_batch::cut_everywhere;
 use super::workload::{COMPACTING, EXPIRING, SMALL};
-use super::{expiry, named, sequences};
+use super::{expiry, named, sequences, snapshots};
 use crate::store::bug;
 
 /// A check over one seed.
@@ -28,7 +28,7 @@ macro_rules! test {
 }
 
 /// Each bug, with checks of which each must catch it.
-const BUGS: [(&str, &[Check]); 22] = [
+const BUGS: [(&str, &[Check]); 24] = [
     (
         "acknowledge_before_sync",
         &[
@@ -60,7 +60,9 @@ const BUGS: [(&str, &[Check]); 22] = [
             test!(named::a_tombstone_outlives_the_older_set_in_another_segment),
         ],
     ),
+    ("forget_the_past", &[test!(snapshots::what_a_snapshot_sees_outlives_its_compaction)]),
     ("ignore_marks_beyond", &[test!(sequences::damage_below_a_mark_is_no_torn_tail)]),
+    ("ignore_snapshots", &[test!(snapshots::what_a_snapshot_sees_outlives_its_compaction)]),
     ("move_unconditionally", &[test!(named::a_set_during_a_compaction_is_not_undone_by_it)]),
     ("no_clock_floor", &[test!(expiry::nothing_is_seen_to_expire_before_the_disk_knows_the_time)]),
     ("no_seq_reserve", &[test!(sequences::a_seq_is_given_once_even_if_its_write_is_lost)]),

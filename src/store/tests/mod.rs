@@ -24,5 +24,6 @@ mod pins;
 mod salvage;
 mod sequences;
 mod shuttled;
+mod snapshots;
 mod sim;
 mod torn_batch;

@@ -14,11 +14,12 @@ use super::proof::{Checked, prove};
 use super::scene::{Model, contents};
 use super::workload::{SMALL, Shape, open_at, remove_hints};
 use crate::batch::{Batch, Expected};
+use crate::error::KvsError;
 use crate::options::SetOptions;
-use crate::store::Store;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
 use crate::store::sim_disk::state::Rng;
+use crate::store::{Snapshot, Store};
 
 const SHAPE: Shape = Shape { keys: KEYS, ..SMALL };
 /// Sequences per seed.
@@ -32,6 +33,8 @@ struct Pair {
     disk: SimDisk,
     clock: Arc<SetClock>,
     store: Option<Store>,
+    /// Snapshots, what they hold, and whether they have ended.
+    snapshots: Vec<(Snapshot, Model, bool)>,
     now: Full,
     /// What it held when it was last durable, and after each write since.
     versions: Vec<Full>,
@@ -47,6 +50,7 @@ impl Pair {
             disk: SimDisk::new(),
             clock: Arc::default(),
             store: None,
+            snapshots: Vec::new(),
             now: BTreeMap::new(),
             versions: vec![BTreeMap::new()],
             seen_ms: 0,
@@ -282,6 +286,7 @@ impl Pair {
             Action::Sync | Action::SyncStep => self.durable(),
             Action::Clear => {
                 self.now.clear();
+                self.snapshots.iter_mut().for_each(|(_, _, has_ended)| *has_ended = true);
                 self.durable();
             }
             Action::DropHints => drop(remove_hints(&self.disk)),
@@ -302,8 +307,47 @@ impl Pair {
         if counted == (there, expiring) { Ok(()) } else { Err(format!("counts {counted:?}")) }
     }
 
+    fn look_back(&mut self, action: &Action) -> Checked<()> {
+        let wrong = |error: KvsError| error.to_string();
+        match action {
+            Action::Snapshot => {
+                let snapshot = self.store()?.snapshot().map_err(wrong)?;
+                self.snapshots.push((snapshot, self.visible(&self.now), false));
+            }
+            Action::EndSnapshot(index) if *index < self.snapshots.len() => {
+                self.snapshots.remove(*index);
+            }
+            Action::LookBack(index) => {
+                let Some((snapshot, model, has_ended)) = self.snapshots.get(*index) else {
+                    return Ok(());
+                };
+                if *has_ended {
+                    let gone = |error| matches!(error, KvsError::SnapshotEnded { .. });
+                    let found = snapshot.get(key(0)).err().is_some_and(gone);
+                    return if found { Ok(()) } else { Err("it should have ended".to_owned()) };
+                }
+                let pairs = snapshot.iter().collect::<crate::Result<Vec<_>>>().map_err(wrong)?;
+                let pairs = pairs.into_iter().map(|(key, value)| (key, value.into_vec()));
+                let pairs: Vec<_> = pairs.collect();
+                let found = Model::from_iter(pairs.clone());
+                for index in 0..KEYS {
+                    let got = snapshot.get(key(index)).map_err(wrong)?;
+                    if got.map(crate::Value::into_vec).as_ref() != model.get(&key(index)) {
+                        return Err(format!("the snapshot has another value of key {index}"));
+                    }
+                }
+                if found != *model || pairs.len() != model.len() {
+                    return Err("the snapshot has other contents".to_owned());
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn open_again(&mut self, action: &Action) -> Checked<()> {
         let store = self.store.take().ok_or("the store is not open")?;
+        self.snapshots.clear();
         match action {
             Action::Reopen => {
                 store.close().map_err(|error| error.to_string())?;
@@ -361,6 +405,9 @@ impl Pair {
             | Action::Persist(_) => self.write(action),
             Action::Get(_) | Action::GetMany(_) | Action::Contains(_) | Action::Iterate => {
                 self.read(action)
+            }
+            Action::Snapshot | Action::LookBack(_) | Action::EndSnapshot(_) => {
+                self.look_back(action)
             }
             Action::Reopen | Action::Kill | Action::LosePower(_) => self.open_again(action),
             _ => self.upkeep(action),

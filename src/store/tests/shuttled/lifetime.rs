@@ -127,7 +127,7 @@ fn compactions(segments: &Arc<Segments>) {
     all.extend(last);
     engine.bury(&all);
     assert!(all.iter().all(|segment| segment.unlinked.load(Ordering::Relaxed)), "not buried");
-    assert_eq!(engine.segments.graveyard_bytes(), 0);
+    assert_eq!(engine.segments.graveyard_bytes(), (0, 0));
 }
 
 /// The model on segments of which the numbers are free in the same order in every schedule.

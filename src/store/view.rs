@@ -1,0 +1,141 @@
+//! What a view sees: of a key, the record with the highest seq that the view is late enough for.
+//!
+//! A key is looked up in the keydir; if what is there is too new, or if nothing is, the history
+//! says what was there before.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::core::Core;
+use super::group::Seen;
+use super::hash::KeyHash;
+use super::history::View;
+use super::keydir::Location;
+use super::read::Current;
+use super::record::Record;
+use super::sync::lock;
+use crate::error::Result;
+
+/// How many places are kept between two looks at what they pin.
+const LOOK_EVERY_BYTES: u64 = 64 << 10;
+
+/// A view that is held by somebody: it ends when this is dropped.
+pub(crate) struct Held {
+    pub(crate) core: Arc<Core>,
+    pub(crate) view: Arc<View>,
+}
+
+impl Held {
+    pub(crate) fn new(core: Arc<Core>) -> Held {
+        let view = core.begin_view();
+        Held { core, view }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let forgotten = self.core.history.end(&self.view);
+        self.core.unpin(&forgotten);
+    }
+}
+
+impl Core {
+    /// Begins a view of what is published now.
+    fn begin_view(&self) -> Arc<View> {
+        // Between two groups: no leader is at work while this is held. Nor is a sweep, without
+        // the keydir.
+        let _log = lock(&self.log);
+        let _writer = self.keydir.write(&self.pins);
+        let seq = self.published_seq.load(Ordering::Acquire);
+        self.history.begin(seq, self.time.expiry_ms())
+    }
+
+    /// Keeps the place of a record that goes out of the keydir with the write `until`, if a
+    /// snapshot sees it. The caller is the keydir's writer, and has not taken it out yet.
+    pub(crate) fn keep_for_snapshots(&self, hash: KeyHash, seen: Seen, until: u64) {
+        if !self.history.is_active() || kvs_bug!("forget_the_past") {
+            return;
+        }
+        let pin = self.pins.pin();
+        let Ok(segment) = self.segment(&pin, seen.location) else {
+            return;
+        };
+        if self.history.keep(hash.place, seen.location, seen.seq, until) {
+            segment.pinned.fetch_add(1, Ordering::AcqRel);
+            let (_, bytes) = self.history.size();
+            if bytes % LOOK_EVERY_BYTES == 0 {
+                self.bound_snapshots();
+            }
+        }
+    }
+
+    fn unpin(&self, places: &[Location]) {
+        let pin = self.pins.pin();
+        for place in places {
+            if let Ok(segment) = self.segment(&pin, *place) {
+                segment.pinned.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        if !places.is_empty() {
+            self.bell.wake(|rung| rung.compaction = true);
+        }
+    }
+
+    /// What snapshots pin, in bytes.
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        self.segments.graveyard_bytes().1 + self.history.size().1
+    }
+
+    /// Ends the oldest snapshots while they pin too much.
+    pub(crate) fn bound_snapshots(&self) {
+        while self.history.is_active()
+            && self.snapshot_bytes() > self.options.snapshot_bytes
+            && self.end_oldest_snapshot()
+        {}
+    }
+
+    /// False: there is none.
+    pub(crate) fn end_oldest_snapshot(&self) -> bool {
+        let forgotten = self.history.end_oldest();
+        forgotten.as_deref().is_some_and(|forgotten| {
+            self.unpin(forgotten);
+            true
+        })
+    }
+
+    /// Hands the record that a view sees of a key to a function; none: it sees none.
+    pub(crate) fn with_current_at<R>(
+        &self,
+        view: &View,
+        key: &[u8],
+        use_current: impl FnOnce(Current<'_>) -> R,
+    ) -> Result<Option<R>> {
+        view.check()?;
+        let hash = self.hasher.hash(key);
+        let mut use_current = Some(use_current);
+        let mut visit = |current: Current<'_>| {
+            let use_current =
+                use_current.take_if(|_| view.sees(current.seq, current.expires_at_ms));
+            use_current.map(|use_current| use_current(current))
+        };
+        if let Some(found) = self.with_current(key, hash, &mut visit)?.flatten() {
+            return Ok(Some(found));
+        }
+        // Taken before the places are asked for: they may be let go.
+        let pin = self.pins.pin();
+        for location in self.history.places(hash.place, hash.place, view) {
+            let segment = self.segment(&pin, location)?;
+            let found = segment.read(location.offset(), |record, _| match record {
+                Record::Set { seq, expires_at_ms, key: found, value } if found == key => {
+                    visit(Current { seq, expires_at_ms, value })
+                }
+                _ => None,
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        view.check()?;
+        Ok(None)
+    }
+}
