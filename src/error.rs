@@ -197,6 +197,18 @@ pub enum KvsError {
         /// The seq of the snapshot.
         seq: u64,
     },
+    /// The start of a range is after its end.
+    #[error(
+        "the range starts at {:?}, after its end {:?}",
+        String::from_utf8_lossy(from),
+        String::from_utf8_lossy(to)
+    )]
+    InvalidRange {
+        /// Its start.
+        from: Vec<u8>,
+        /// Its end.
+        to: Vec<u8>,
+    },
     /// A value that was to be counted up is not a decimal integer of 64 bits. It is as it was.
     #[error("the value of key {:?} is not an integer", String::from_utf8_lossy(key))]
     NotAnInteger {

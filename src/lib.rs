@@ -37,10 +37,10 @@ pub use batch::{Batch, Expected, Operation};
 pub use error::{KvsError, Result};
 pub use kv_store::KvStore;
 pub use options::{
-    BATCH_BYTES_MAX, Durability, EXPIRES_AT_MS_MAX, KEY_BYTES_MAX, Options, ReadPath,
+    BATCH_BYTES_MAX, Durability, EXPIRES_AT_MS_MAX, Index, KEY_BYTES_MAX, Options, ReadPath,
     SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
 pub use store::{
-    Damage, Iter, Keys, Progress, Records, SalvageReport, SegmentStats, Snapshot, Stats, Store,
-    Value, VerifyReport, Versioned, Written, salvage, verify,
+    Damage, Iter, Keys, Progress, Range, RangeKeys, Records, SalvageReport, SegmentStats, Snapshot,
+    Stats, Store, Value, VerifyReport, Versioned, Written, salvage, verify,
 };

@@ -73,6 +73,26 @@ pub enum ReadPath {
     Pread,
 }
 
+/// Which index is kept in memory. The files are the same: a directory opens with either.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use kvs::{Index, Options};
+/// let store = Options::new().index(Index::Ordered).open(dir.path())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Index {
+    /// Where the record of each key lies: about 14 bytes a key, whatever its length. Ranges are
+    /// sorted when they are asked for.
+    #[default]
+    Hash,
+    /// The keys in order as well: the key and about 8 bytes more. Ranges are lazy. Opening reads
+    /// all keys.
+    Ordered,
+}
+
 /// Options for one write.
 ///
 /// ```
@@ -250,6 +270,7 @@ pub struct Options {
     pub(crate) durability: Durability,
     pub(crate) segment_bytes: Option<u64>,
     pub(crate) space_amplification: f64,
+    pub(crate) index: Index,
     pub(crate) read_path: ReadPath,
     pub(crate) sigbus_guard: bool,
     pub(crate) ballast_bytes: u64,
@@ -265,6 +286,7 @@ impl Default for Options {
             durability: Durability::default(),
             segment_bytes: None,
             space_amplification: 1.5,
+            index: Index::default(),
             read_path: ReadPath::default(),
             sigbus_guard: true,
             ballast_bytes: 1 << 20,
@@ -282,6 +304,7 @@ impl fmt::Debug for Options {
             .field("durability", &self.durability)
             .field("segment_bytes", &self.segment_bytes)
             .field("space_amplification", &self.space_amplification)
+            .field("index", &self.index)
             .field("read_path", &self.read_path)
             .field("sigbus_guard", &self.sigbus_guard)
             .field("ballast_bytes", &self.ballast_bytes)
@@ -340,6 +363,18 @@ impl Options {
     #[must_use]
     pub fn space_amplification(mut self, factor: f64) -> Options {
         self.space_amplification = factor;
+        self
+    }
+
+    /// Which index is kept in memory. Default: `Hash`.
+    ///
+    /// ```
+    /// let options = kvs::Options::new().index(kvs::Index::Ordered);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn index(mut self, index: Index) -> Options {
+        self.index = index;
         self
     }
 
@@ -493,6 +528,7 @@ impl Options {
                 "space_amplification",
                 self.space_amplification.to_bits() == other.space_amplification.to_bits(),
             ),
+            ("index", self.index == other.index),
             ("read_path", self.read_path == other.read_path),
             ("sigbus_guard", self.sigbus_guard == other.sigbus_guard),
             ("ballast_bytes", self.ballast_bytes == other.ballast_bytes),

@@ -21,6 +21,8 @@ pub struct Setup {
     pub durability: Durability,
     /// Background compaction, where the engine has a switch for it.
     pub compaction: bool,
+    /// Whether keys are asked for in order, where the engine has a choice.
+    pub ordered: bool,
     /// The bytes of keys and values that will be alive, for engines that reserve address space.
     #[cfg_attr(not(feature = "lmdb"), expect(dead_code, reason = "only LMDB reserves"))]
     pub data_bytes: u64,
@@ -46,10 +48,27 @@ pub trait Engine: Send + Sync {
         self.get(key, seen)
     }
 
+    /// Hands up to `count` keys and values in order to `seen`, from the key `from` on. Answers with
+    /// how many; none if the engine has no order.
+    fn scan(
+        &self,
+        from: &[u8],
+        count: usize,
+        seen: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Res<Option<usize>> {
+        let _ = (from, count, seen);
+        Ok(None)
+    }
+
     fn remove(&self, key: &[u8]) -> Res<()>;
 
     /// The live bytes as the engine itself counts them, if it does.
     fn live_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// The memory that the index takes as the engine itself counts it, if it does.
+    fn index_bytes(&self) -> Option<u64> {
         None
     }
 

@@ -34,7 +34,8 @@ pub enum Work {
 
 /// The names that `--workloads` takes.
 pub const WORKLOADS: &[&str] = &[
-    "load", "batch", "get", "miss", "mixed", "reopen", "sync", "soak", "remove", "memory", "limits",
+    "load", "batch", "get", "miss", "scan", "mixed", "reopen", "sync", "soak", "remove", "memory",
+    "limits",
 ];
 
 impl Plan {

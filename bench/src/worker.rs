@@ -10,7 +10,7 @@ use crate::engines;
 use crate::limits;
 use crate::machine;
 use crate::plan::{Plan, Work, emit};
-use crate::workload::{load, mixed, read, remove, reopen, soak, sync};
+use crate::workload::{load, mixed, read, remove, reopen, scan, soak, sync};
 
 pub fn run(plan: &Plan) -> Res<()> {
     match plan.work {
@@ -22,7 +22,7 @@ pub fn run(plan: &Plan) -> Res<()> {
 }
 
 fn setup(plan: &Plan, durability: Durability) -> Setup {
-    Setup { durability, compaction: true, data_bytes: plan.shape.bytes() }
+    Setup { durability, compaction: true, ordered: false, data_bytes: plan.shape.bytes() }
 }
 
 fn workloads(plan: &Plan) -> Res<()> {
@@ -40,6 +40,9 @@ fn workloads(plan: &Plan) -> Res<()> {
 
     if plan.wants("reopen") {
         reopen::after_close(plan, &data, dir.path(), os)?;
+    }
+    if plan.wants("scan") {
+        scan_all(plan, &data, dir.path(), os)?;
     }
     if plan.wants("mixed") {
         let engine = engines::open(&plan.engine, dir.path(), os)?;
@@ -87,6 +90,16 @@ fn first_load(plan: &Plan, data: &Data, dir: &Path, memory_before: u64) -> Res<B
         load::batches(engine.as_ref(), data, 0, f64::INFINITY)?;
     }
     Ok(engine)
+}
+
+/// Scans, in the loaded store, with an ordered index; and the memory of that index.
+fn scan_all(plan: &Plan, data: &Data, dir: &Path, os: Setup) -> Res<()> {
+    let engine = engines::open(&plan.engine, dir, Setup { ordered: true, ..os })?;
+    if let Some(bytes) = engine.index_bytes() {
+        emit("memory_ordered", bytes as f64 / plan.shape.keys as f64)?;
+    }
+    scan::run(engine.as_ref(), data, plan)?;
+    engine.close()
 }
 
 /// The saturated soak, and for KVS the one at half its rate with and without compaction.

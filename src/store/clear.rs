@@ -37,6 +37,9 @@ impl Core {
         // What they see would all have to be kept.
         while self.end_oldest_snapshot() {}
         writer.together(|writer| writer.clear());
+        if let Some(ordered) = &self.ordered {
+            ordered.clear();
+        }
         writer.next_generation();
         self.space.live_bytes.store(0, Ordering::Relaxed);
         self.space.expiring_keys.store(0, Ordering::Relaxed);

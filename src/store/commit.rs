@@ -371,14 +371,21 @@ impl Core {
             debug_assert!(false, "a batch is small enough for its offsets");
             return;
         };
-        let hash = operation.look.hash;
+        let (hash, key) = (operation.look.hash, group.bytes.get(operation.key.clone()));
+        let key = key.unwrap_or_default();
         if let Prior::At(seen) = operation.supersedes {
             self.keep_for_snapshots(hash, seen, seq);
         }
         let found = match (from, operation.is_set) {
             (Some(from), true) => writer.replace(hash, from.location, location),
-            (Some(from), false) => writer.remove(hash, from.location),
+            (Some(from), false) => {
+                self.forget_key(key, seq);
+                writer.remove(hash, from.location)
+            }
             (None, true) => {
+                if let Some(ordered) = &self.ordered {
+                    ordered.insert(key);
+                }
                 writer.insert(hash, location);
                 true
             }

@@ -19,6 +19,7 @@ use super::history::History;
 use super::keydir::Keydir;
 use super::load::Loaded;
 use super::manifest::Manifest;
+use super::ordered::Ordered;
 use super::pins::Pins;
 use super::queue::Queue;
 use super::segment::{HEADER_BYTES, Shelf};
@@ -47,6 +48,8 @@ pub(crate) struct Core {
     pub(crate) segments: Segments,
     pub(crate) keydir: Keydir,
     pub(crate) history: History,
+    /// With the ordered index.
+    pub(crate) ordered: Option<Ordered>,
     pub(crate) queue: Queue<Commits>,
     pub(crate) log: Mutex<Log>,
     /// The segment in which the log will go on.
@@ -136,6 +139,16 @@ pub(crate) struct Counters {
     pub(crate) recovered_bytes: AtomicU64,
     pub(crate) truncated_bytes: AtomicU64,
     pub(crate) last_background_error: Mutex<Option<KvsError>>,
+}
+
+impl Counters {
+    pub(crate) fn new(recovered_bytes: u64, truncated_bytes: u64) -> Counters {
+        Counters {
+            recovered_bytes: AtomicU64::new(recovered_bytes),
+            truncated_bytes: AtomicU64::new(truncated_bytes),
+            ..Counters::default()
+        }
+    }
 }
 
 /// Random numbers from a seed (splitmix64, Steele et al., 2014): as good as the seed.

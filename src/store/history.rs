@@ -150,6 +150,11 @@ impl History {
         range.next().map(|(place, _)| tag_of_place(*place))
     }
 
+    /// The seq of the oldest view; with none, the highest there is.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.read().views.front().map_or(u64::MAX, |view| view.seq)
+    }
+
     /// How many views there are, and the memory that their places take, in bytes.
     pub(crate) fn size(&self) -> (usize, u64) {
         let state = self.read();

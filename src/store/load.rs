@@ -12,8 +12,12 @@ use super::clock::NEVER;
 use super::hash::KeyHash;
 use super::hint::{self, Entry, Hint};
 use super::keydir::{Keydir, Location, Writer, shard_of};
+use super::ordered::Ordered;
+use super::pins::Pins;
+use super::record::Record;
 use super::segment::Segment;
 use crate::error::{KvsError, Result};
+use crate::options::Index;
 
 /// A segment and what is in it.
 pub(crate) struct Source {
@@ -109,6 +113,36 @@ pub(crate) fn load(sources: &[Source], now_ms: u64, writer: &mut Writer<'_>) -> 
         next_expiry_ms: nexts.min().unwrap_or(u64::MAX),
         has_expiries,
     })
+}
+
+/// Reads all keys to which the keydir points, and puts them in order, if that is asked for. A key
+/// that cannot be read is an error: nobody would find it.
+pub(crate) fn load_ordered(
+    index: Index,
+    sources: &[Source],
+    keydir: &Keydir,
+    pins: &Pins,
+) -> Result<Option<Ordered>> {
+    if index == Index::Hash {
+        return Ok(None);
+    }
+    let pin = pins.pin();
+    // Packed, and where each of them lies.
+    let (mut bytes, mut keys): (Vec<u8>, Vec<(usize, usize)>) = (Vec::new(), Vec::new());
+    for (segment, entry) in entries(sources) {
+        let location = Location::new(segment.number, entry.offset);
+        if location.is_some_and(|it| keydir.candidates(&pin, entry.hash).any(|found| found == it)) {
+            segment.read(entry.offset, |record, _| {
+                if let Record::Set { key, .. } = record {
+                    keys.push((bytes.len(), key.len()));
+                    bytes.extend_from_slice(key);
+                }
+            })?;
+        }
+    }
+    let key = |(start, len): &(usize, usize)| bytes.get(*start..start + len).unwrap_or_default();
+    keys.sort_unstable_by(|a, b| key(a).cmp(key(b)));
+    Ok(Some(Ordered::of(keys.iter().map(key))))
 }
 
 /// All entries, each with its segment.

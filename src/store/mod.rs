@@ -23,6 +23,7 @@ mod keydir;
 mod segments;
 mod durable;
 mod history;
+mod ordered;
 mod queue;
 mod load;
 mod recovery;
@@ -41,6 +42,7 @@ mod sweep;
 mod clear;
 mod iter;
 mod snapshot;
+mod range;
 mod stats;
 mod worker;
 mod open;
@@ -62,6 +64,7 @@ use std::thread::JoinHandle;
 pub use damage::Damage;
 pub use group::Written;
 pub use iter::{Iter, Keys, Records};
+pub use range::{Range, RangeKeys};
 pub use read::{Value, Versioned};
 pub use salvage::{SalvageReport, salvage};
 pub use snapshot::Snapshot;
@@ -572,6 +575,10 @@ impl Store {
 
     pub(crate) fn expiry_ms(&self) -> u64 {
         self.core().time.expiry_ms()
+    }
+
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.core().ordered.is_some()
     }
 
     pub(crate) fn expiring_keys(&self) -> u64 {

@@ -14,7 +14,7 @@ use super::fork::Owner;
 use super::hash::Hasher;
 use super::history::History;
 use super::keydir::Keydir;
-use super::load::load;
+use super::load::{load, load_ordered};
 use super::manifest::{Manifest, Named, ReplaceError, SEQ_RESERVE, State};
 use super::names::SegmentId;
 use super::pins::Pins;
@@ -92,6 +92,7 @@ impl Core {
         }
         sources.iter().for_each(|source| segments.add(Arc::clone(&source.segment)));
         segments.add(Arc::clone(&active.segment));
+        let ordered = load_ordered(options.index, &sources, &keydir, &pins)?;
         drop(sources);
         let next_seq = next_seq(&manifest, recovered.max_seq);
         manifest.reserved_seq = next_seq + SEQ_RESERVE;
@@ -118,6 +119,7 @@ impl Core {
             segments,
             keydir,
             history: History::default(),
+            ordered,
             queue: Queue::new(),
             log: Mutex::new(Log::new(appender, durable_upto)),
             next: Mutex::new(None),
@@ -127,11 +129,7 @@ impl Core {
             reserved_seq: AtomicU64::new(manifest.reserved_seq),
             published_seq: AtomicU64::new(next_seq - 1),
             space: Space::new(&loaded),
-            counters: Counters {
-                recovered_bytes: AtomicU64::new(recovered.recovered_bytes),
-                truncated_bytes: AtomicU64::new(recovered.truncated_bytes),
-                ..Counters::default()
-            },
+            counters: Counters::new(recovered.recovered_bytes, recovered.truncated_bytes),
             random,
             closed: AtomicBool::new(false),
             has_ballast: AtomicBool::new(false),

@@ -103,7 +103,8 @@ impl Snapshot {
     /// ```
     pub fn get_versioned(&self, key: impl AsRef<[u8]>) -> Result<Option<Versioned>> {
         let Held { core, view } = &*self.held;
-        core.with_current_at(view, key.as_ref(), |current| current.to_versioned())
+        let (key, hash) = (key.as_ref(), core.hasher.hash(key.as_ref()));
+        core.with_current_at(view, key, hash, |current| current.to_versioned())
     }
 
     /// Whether a key had a value.
@@ -119,7 +120,8 @@ impl Snapshot {
     /// ```
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let Held { core, view } = &*self.held;
-        Ok(core.with_current_at(view, key.as_ref(), |_| ())?.is_some())
+        let (key, hash) = (key.as_ref(), core.hasher.hash(key.as_ref()));
+        Ok(core.with_current_at(view, key, hash, |_| ())?.is_some())
     }
 
     /// Goes over all keys with their values, in no order; each comes once.

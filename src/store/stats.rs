@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use super::names;
+use super::ordered::Ordered;
 use super::segment::Segment;
 use super::sync::lock;
 use crate::error::KvsError;
@@ -42,6 +43,8 @@ pub struct Stats {
     pub segments: Vec<SegmentStats>,
     /// The memory that the index takes.
     pub keydir_bytes: u64,
+    /// The memory that the ordered index takes beside it, if there is one.
+    pub ordered_bytes: u64,
     /// Snapshots and iterators that there are.
     pub snapshots: usize,
     /// What they pin: files of segments that are in no other use (not in `segment_file_bytes`), and
@@ -118,6 +121,7 @@ impl Core {
             },
             segments,
             keydir_bytes: self.keydir.bytes(),
+            ordered_bytes: self.ordered.as_ref().map_or(0, Ordered::bytes),
             snapshots: self.history.size().0,
             snapshot_bytes: self.snapshot_bytes(),
             compactions: counters.compactions.load(Ordering::Relaxed),

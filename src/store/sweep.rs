@@ -15,7 +15,7 @@ use super::group::Seen;
 use super::hash::KeyHash;
 use super::hint::{Builder, Entry, Hint, Kind, Subject};
 use super::keydir::{Location, Writer};
-use super::record::MARK_BYTES;
+use super::record::{MARK_BYTES, Record};
 use super::recovery::load_hint;
 use super::scan::Scan;
 use super::segment::Segment;
@@ -137,12 +137,28 @@ impl Core {
         // Snapshots that were made before it expired still see it.
         let until = self.published_seq.load(Ordering::Acquire) + 1;
         self.keep_for_snapshots(hash, seen, until);
+        self.forget_key_at(seen.location, until);
         if writer.remove(hash, seen.location) {
             self.uncount_live(seen);
             let pin = self.pins.pin();
             if let Ok(segment) = self.segment(&pin, seen.location) {
                 segment.count_expired(seen.len);
             }
+        }
+    }
+
+    /// Takes the key of a record out of the ordered index. One that cannot be read stays: there is
+    /// nothing to be found of it.
+    fn forget_key_at(&self, location: Location, until: u64) {
+        let pin = self.pins.pin();
+        if self.ordered.is_some()
+            && let Ok(segment) = self.segment(&pin, location)
+        {
+            let _ = segment.read(location.offset(), |record, _| {
+                if let Record::Set { key, .. } = record {
+                    self.forget_key(key, until);
+                }
+            });
         }
     }
 }

@@ -11,6 +11,7 @@ use super::group::Seen;
 use super::hash::KeyHash;
 use super::history::View;
 use super::keydir::Location;
+use super::ordered::Ordered;
 use super::read::Current;
 use super::record::Record;
 use super::sync::lock;
@@ -69,6 +70,30 @@ impl Core {
         }
     }
 
+    /// Takes a key out of the ordered index, if there is one: now, or when no snapshot sees it.
+    pub(crate) fn forget_key(&self, key: &[u8], until: u64) {
+        match &self.ordered {
+            Some(ordered) if self.history.is_active() => ordered.remove_later(key, until),
+            Some(ordered) => ordered.remove(key),
+            None => {}
+        }
+    }
+
+    /// Takes the keys out of the ordered index that were removed and that no snapshot sees.
+    pub(crate) fn forget_removed_keys(&self) -> Result<()> {
+        let Some(ordered) = &self.ordered else {
+            return Ok(());
+        };
+        for key in ordered.take_removed(self.history.oldest()) {
+            // While this is held, nobody sets it again.
+            let _writer = self.keydir.write(&self.pins);
+            if self.find(&self.pins.pin(), &key, self.hasher.hash(&key))?.is_none() {
+                ordered.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
     fn unpin(&self, places: &[Location]) {
         let pin = self.pins.pin();
         for place in places {
@@ -83,7 +108,8 @@ impl Core {
 
     /// What snapshots pin, in bytes.
     pub(crate) fn snapshot_bytes(&self) -> u64 {
-        self.segments.graveyard_bytes().1 + self.history.size().1
+        let keys = self.ordered.as_ref().map_or(0, Ordered::removed_bytes);
+        self.segments.graveyard_bytes().1 + self.history.size().1 + keys
     }
 
     /// Ends the oldest snapshots while they pin too much.
@@ -108,10 +134,10 @@ impl Core {
         &self,
         view: &View,
         key: &[u8],
+        hash: KeyHash,
         use_current: impl FnOnce(Current<'_>) -> R,
     ) -> Result<Option<R>> {
         view.check()?;
-        let hash = self.hasher.hash(key);
         let mut use_current = Some(use_current);
         let mut visit = |current: Current<'_>| {
             let use_current =

@@ -53,6 +53,7 @@ impl Core {
         let _compaction = lock(&self.compaction);
         self.check_writable()?;
         self.unlink_buried();
+        self.forget_removed_keys()?;
         let is_urgent = self.space.is_over.load(Ordering::Relaxed);
         match if is_urgent { Ok(false) } else { self.write_hint() } {
             Ok(true) => return Ok(true),

@@ -46,6 +46,21 @@ impl Engine for Fjall {
         Ok(self.keyspace.get(key)?.map(|value| seen(&value)).is_some())
     }
 
+    fn scan(
+        &self,
+        from: &[u8],
+        count: usize,
+        seen: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Res<Option<usize>> {
+        let mut found = 0;
+        for guard in self.keyspace.range(from..).take(count) {
+            let (key, value) = guard.into_inner()?;
+            seen(&key, &value);
+            found += 1;
+        }
+        Ok(Some(found))
+    }
+
     fn remove(&self, key: &[u8]) -> Res<()> {
         self.keyspace.remove(key)?;
         self.sync()

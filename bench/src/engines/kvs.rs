@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ::kvs::{Batch, Options, Store};
+use ::kvs::{Batch, Index, Options, Store};
 
 use crate::engine::{Durability, Engine, Res, Setup};
 
@@ -14,7 +14,9 @@ impl Kvs {
             Durability::Os => ::kvs::Durability::Os,
             Durability::Synced => ::kvs::Durability::Always,
         };
+        let index = if setup.ordered { Index::Ordered } else { Index::Hash };
         let options = Options::new().durability(durability).compaction(setup.compaction);
+        let options = options.index(index);
         Ok(Kvs(options.open(dir)?))
     }
 }
@@ -46,6 +48,21 @@ impl Engine for Kvs {
         Ok(self.0.get_with(key, |value| seen(value))?.is_some())
     }
 
+    fn scan(
+        &self,
+        from: &[u8],
+        count: usize,
+        seen: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Res<Option<usize>> {
+        let mut found = 0;
+        for pair in self.0.range(from..)?.take(count) {
+            let (key, value) = pair?;
+            seen(&key, &value);
+            found += 1;
+        }
+        Ok(Some(found))
+    }
+
     fn remove(&self, key: &[u8]) -> Res<()> {
         self.0.remove(key)?;
         Ok(())
@@ -53,6 +70,11 @@ impl Engine for Kvs {
 
     fn live_bytes(&self) -> Option<u64> {
         Some(self.0.stats().live_bytes)
+    }
+
+    fn index_bytes(&self) -> Option<u64> {
+        let stats = self.0.stats();
+        Some(stats.keydir_bytes + stats.ordered_bytes)
     }
 
     fn close(self: Box<Self>) -> Res<()> {

@@ -53,6 +53,22 @@ impl Engine for Lmdb {
         Ok(self.db.get(&txn, key)?.map(seen).is_some())
     }
 
+    fn scan(
+        &self,
+        from: &[u8],
+        count: usize,
+        seen: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Res<Option<usize>> {
+        let txn = self.env.read_txn()?;
+        let mut found = 0;
+        for pair in self.db.range(&txn, &(from..))?.take(count) {
+            let (key, value) = pair?;
+            seen(key, value);
+            found += 1;
+        }
+        Ok(Some(found))
+    }
+
     fn remove(&self, key: &[u8]) -> Res<()> {
         let mut txn = self.env.write_txn()?;
         self.db.delete(&mut txn, key)?;

@@ -57,6 +57,23 @@ impl Engine for Redb {
         Ok(table.get(key)?.map(|value| seen(value.value())).is_some())
     }
 
+    fn scan(
+        &self,
+        from: &[u8],
+        count: usize,
+        seen: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Res<Option<usize>> {
+        let txn = self.db.begin_read()?;
+        let table = txn.open_table(TABLE)?;
+        let mut found = 0;
+        for pair in table.range(from..)?.take(count) {
+            let (key, value) = pair?;
+            seen(key.value(), value.value());
+            found += 1;
+        }
+        Ok(Some(found))
+    }
+
     fn remove(&self, key: &[u8]) -> Res<()> {
         let txn = self.begin()?;
         txn.open_table(TABLE)?.remove(key)?;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use ::rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Options, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch,
+    WriteOptions,
 };
 
 use crate::engine::{Durability, Engine, Res, Setup};
@@ -46,6 +47,22 @@ impl Engine for Rocks {
 
     fn get(&self, key: &[u8], seen: &mut dyn FnMut(&[u8])) -> Res<bool> {
         Ok(self.db.get_pinned(key)?.map(|value| seen(&value)).is_some())
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        count: usize,
+        seen: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Res<Option<usize>> {
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let mut found = 0;
+        for pair in self.db.iterator(mode).take(count) {
+            let (key, value) = pair?;
+            seen(&key, &value);
+            found += 1;
+        }
+        Ok(Some(found))
     }
 
     fn remove(&self, key: &[u8]) -> Res<()> {

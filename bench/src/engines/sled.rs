@@ -44,6 +44,21 @@ impl Engine for Sled {
         Ok(self.db.get(key)?.map(|value| seen(&value)).is_some())
     }
 
+    fn scan(
+        &self,
+        from: &[u8],
+        count: usize,
+        seen: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Res<Option<usize>> {
+        let mut found = 0;
+        for pair in self.db.range(from..).take(count) {
+            let (key, value) = pair?;
+            seen(&key, &value);
+            found += 1;
+        }
+        Ok(Some(found))
+    }
+
     fn remove(&self, key: &[u8]) -> Res<()> {
         self.db.remove(key)?;
         self.sync()

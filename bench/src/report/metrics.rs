@@ -39,6 +39,8 @@ pub const METRICS: &[Metric] = &[
     Metric { compared: false, ..rate("get_no_copy_1", "random get without a copy, 1 thread") },
     Metric { compared: false, ..rate("get_no_copy_2", "random get without a copy, 2 threads") },
     rate("miss", "get of a missing key, 1 thread"),
+    rate("scan_100", "scan of 100 keys in order, with values"),
+    rate("scan_all", "scan of all keys in order: keys"),
     rate("mixed_uniform", "half set half get, 2 threads, uniform"),
     rate("mixed_zipfian", "half set half get, 2 threads, zipfian"),
     rate("sync_1", "synced set, 1 thread"),
@@ -54,6 +56,12 @@ pub const METRICS: &[Metric] = &[
     cost("reopen_kill_ms", "reopen after kill -9", Unit::Millis, true),
     cost("kill_missing", "keys missing after the kill -9", Unit::Share, false),
     cost("memory", "anonymous memory per key", Unit::BytesPerKey, false),
+    cost(
+        "memory_ordered",
+        "both indexes, as the store counts them, per key",
+        Unit::BytesPerKey,
+        false,
+    ),
     cost("disk", "bytes on disk after load, over keys and values", Unit::Ratio, true),
 ];
 

@@ -91,6 +91,8 @@ fn reads(at: &Judged, out: &mut Vec<Target>) {
     let text = "random get, 2 threads >= 1.7 x its own 1 thread";
     out.push(at.at_least(at.kvs("get_2"), at.kvs("get_1"), 1.7, text));
     out.push(at.beats("miss", "miss", 1.3));
+    out.push(at.beats("scan_100", "scan of 100 keys", 1.0));
+    out.push(at.beats("scan_all", "scan of all keys", 1.0));
     out.push(at.beats("mixed_uniform", "half and half, 2 threads, uniform", 1.1));
     out.push(at.beats("mixed_zipfian", "half and half, 2 threads, zipfian", 1.1));
 }

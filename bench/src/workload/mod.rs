@@ -5,6 +5,7 @@ pub mod mixed;
 pub mod read;
 pub mod remove;
 pub mod reopen;
+pub mod scan;
 pub mod soak;
 pub mod sync;
 

@@ -30,6 +30,8 @@ pub enum Action {
     SetClock(i64),
     Sweep,
     Snapshot,
+    /// The keys between two, with or without them, forward, backward and from both ends.
+    Range(usize, usize, u8),
     /// What a snapshot holds is compared, by iterating and by asking.
     LookBack(usize),
     EndSnapshot(usize),
@@ -68,6 +70,7 @@ pub fn action() -> impl Strategy<Value = Action> {
         4 => (0..2500_u64).prop_map(Action::Pass),
         1 => (-9_000_000..9_000_000_i64).prop_map(Action::SetClock),
         2 => Just(Action::Sweep),
+        3 => (key(), key(), 0..4_u8).prop_map(|(a, b, ends)| Action::Range(a, b, ends)),
         2 => Just(Action::Snapshot),
         3 => (0..4_usize).prop_map(Action::LookBack),
         1 => (0..4_usize).prop_map(Action::EndSnapshot),

@@ -11,6 +11,7 @@ use super::proof::{Checked, prove};
 use super::workload::{
     BATCHES, COMPACTING, EXPIRING, LATER_MS, LAZY, SMALL, Session, Shape, open_at, remove_hints,
 };
+use crate::options::Index;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
 use crate::store::sim_disk::state::Rng;
@@ -53,9 +54,11 @@ pub fn examine(
     let passed = if shape.expiring_in > 0 { LATER_MS } else { 0 };
     let clock = Arc::new(SetClock::at(START_MS + passed));
     let lasting = Shape { expiring_in: 0, ..shape };
-    let contents = |disk: &SimDisk, seed| {
-        let store =
-            open_at(&clock, disk, &shape.options(), seed).map_err(|e| format!("open: {e}"))?;
+    let contents = |disk: &SimDisk, seed: u64| {
+        // The two indexes take turns.
+        let index = if seed.is_multiple_of(2) { Index::Hash } else { Index::Ordered };
+        let store = open_at(&clock, disk, &shape.options().index(index), seed)
+            .map_err(|e| format!("open: {e}"))?;
         let contents = Contents::read(&store, shape.keys)?;
         Ok::<_, String>((store, contents))
     };

@@ -6,7 +6,7 @@
 //! `KVS_DEPTH` is the length (6). Left out are sequences that begin with the second key, which is
 //! like the first, and those in which a step makes no call to the disk: they equal shorter ones.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::env;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::clock::SetClock;
 use super::oracle::key;
 use super::proof::{Checked, prove};
 use super::workload::{SMALL, open_at};
-use crate::options::SetOptions;
+use crate::options::{Index, SetOptions};
 use crate::store::Store;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
@@ -179,6 +179,14 @@ fn check(store: &Store, model: &Model) -> Checked<()> {
             return Err(format!("key {index} holds {got:?}, not that of {number:?}"));
         }
     }
+    if store.is_ordered() {
+        let in_order = store.prefix("").and_then(|range| range.keys().collect());
+        let in_order: Vec<Vec<u8>> = in_order.map_err(|error| format!("in order: {error}"))?;
+        let there = (0..KEYS).filter(|index| model[*index].is_some()).map(key);
+        if !in_order.iter().eq(&there.collect::<BTreeSet<_>>()) {
+            return Err(format!("in order there are {in_order:?}"));
+        }
+    }
     let there = model.iter().flatten().count() as u64;
     // Keys that have expired count until they are swept.
     let may_be = there..=there + store.expiring_keys();
@@ -196,7 +204,9 @@ struct Walk {
 impl Walk {
     fn start(&self, disk: &SimDisk, seed: usize) -> Checked<(Store, Arc<SetClock>)> {
         let clock = Arc::default();
-        let store = open_at(&clock, disk, &SMALL.options(), seed as u64);
+        // The two indexes take turns.
+        let index = if seed.is_multiple_of(2) { Index::Hash } else { Index::Ordered };
+        let store = open_at(&clock, disk, &SMALL.options().index(index), seed as u64);
         Ok((store.map_err(|error| format!("open: {error}"))?, clock))
     }
 

@@ -11,11 +11,13 @@ use super::actions::{Action, KEYS, action};
 use super::clock::{START_MS, SetClock};
 use super::oracle::{key, value};
 use super::proof::{Checked, prove};
+use super::ranges::same_range;
 use super::scene::{Model, contents};
+use super::snapshots::same_snapshot;
 use super::workload::{SMALL, Shape, open_at, remove_hints};
 use crate::batch::{Batch, Expected};
 use crate::error::KvsError;
-use crate::options::SetOptions;
+use crate::options::{Index, SetOptions};
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
 use crate::store::sim_disk::state::Rng;
@@ -63,7 +65,10 @@ impl Pair {
 
     fn open(&mut self) -> Checked<()> {
         self.lives += 1;
-        let opened = open_at(&self.clock, &self.disk, &SHAPE.options(), self.lives);
+        // The directory opens with either index.
+        let index = if self.lives.is_multiple_of(2) { Index::Hash } else { Index::Ordered };
+        let options = SHAPE.options().index(index);
+        let opened = open_at(&self.clock, &self.disk, &options, self.lives);
         self.store = Some(opened.map_err(|error| format!("open: {error}"))?);
         self.look_at_time()
     }
@@ -242,6 +247,9 @@ impl Pair {
                 let got = store.get_many(&keys);
                 got.map(|got| got.into_iter().map(vec).collect::<Vec<_>>() == wanted)
             }
+            Action::Range(from, to, ends) => {
+                return same_range(&store.snapshot(), &self.visible(&self.now), *from, *to, *ends);
+            }
             _ => contents(&store).map(|found| found == self.visible(&self.now)),
         };
         if is_right.map_err(|error| error.to_string())? {
@@ -321,24 +329,7 @@ impl Pair {
                 let Some((snapshot, model, has_ended)) = self.snapshots.get(*index) else {
                     return Ok(());
                 };
-                if *has_ended {
-                    let gone = |error| matches!(error, KvsError::SnapshotEnded { .. });
-                    let found = snapshot.get(key(0)).err().is_some_and(gone);
-                    return if found { Ok(()) } else { Err("it should have ended".to_owned()) };
-                }
-                let pairs = snapshot.iter().collect::<crate::Result<Vec<_>>>().map_err(wrong)?;
-                let pairs = pairs.into_iter().map(|(key, value)| (key, value.into_vec()));
-                let pairs: Vec<_> = pairs.collect();
-                let found = Model::from_iter(pairs.clone());
-                for index in 0..KEYS {
-                    let got = snapshot.get(key(index)).map_err(wrong)?;
-                    if got.map(crate::Value::into_vec).as_ref() != model.get(&key(index)) {
-                        return Err(format!("the snapshot has another value of key {index}"));
-                    }
-                }
-                if found != *model || pairs.len() != model.len() {
-                    return Err("the snapshot has other contents".to_owned());
-                }
+                return same_snapshot(snapshot, model, *has_ended, *index);
             }
             _ => {}
         }
@@ -403,9 +394,11 @@ impl Pair {
             | Action::Append(..)
             | Action::ExpireAt(..)
             | Action::Persist(_) => self.write(action),
-            Action::Get(_) | Action::GetMany(_) | Action::Contains(_) | Action::Iterate => {
-                self.read(action)
-            }
+            Action::Get(_)
+            | Action::GetMany(_)
+            | Action::Contains(_)
+            | Action::Range(..)
+            | Action::Iterate => self.read(action),
             Action::Snapshot | Action::LookBack(_) | Action::EndSnapshot(_) => {
                 self.look_back(action)
             }

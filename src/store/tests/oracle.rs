@@ -53,6 +53,14 @@ impl Contents {
                 return Err(format!("iterating: the key {} came twice", show(&key)));
             }
         }
+        if store.is_ordered() {
+            let in_order =
+                store.prefix("").and_then(|range| range.keys().collect::<Result<_, _>>());
+            let in_order: Vec<Vec<u8>> = in_order.map_err(|error| format!("in order: {error}"))?;
+            if !in_order.iter().eq(contents.values.keys()) {
+                return Err(format!("the ordered index has other keys: {in_order:?}"));
+            }
+        }
         for key in (0..keys).map(key) {
             let got = store.get(&key).map_err(|error| format!("get {}: {error}", show(&key)))?;
             if got.map(|value| hash_bytes(0, &value)) != contents.values.get(&key).copied() {

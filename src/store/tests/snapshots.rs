@@ -3,11 +3,45 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use super::actions::KEYS;
+use super::oracle::key;
+use super::proof::Checked;
+use super::ranges::same_range;
 use super::scene::{Model, Scene, model};
 use crate::batch::Batch;
 use crate::error::KvsError;
 use crate::options::{Durability, Options};
 use crate::store::{Snapshot, Store};
+
+/// Whether a snapshot holds that and nothing else, by iterating, by asking and in order; or has
+/// ended.
+pub fn same_snapshot(
+    snapshot: &Snapshot,
+    model: &Model,
+    has_ended: bool,
+    index: usize,
+) -> Checked<()> {
+    let wrong = |error: KvsError| error.to_string();
+    if has_ended {
+        let gone = |error| matches!(error, KvsError::SnapshotEnded { .. });
+        let found = snapshot.get(key(0)).err().is_some_and(gone);
+        return if found { Ok(()) } else { Err("it should have ended".to_owned()) };
+    }
+    let pairs = snapshot.iter().collect::<crate::Result<Vec<_>>>().map_err(wrong)?;
+    let count = pairs.len();
+    let found: Model = pairs.into_iter().map(|(key, value)| (key, value.into_vec())).collect();
+    for index in 0..KEYS {
+        let got = snapshot.get(key(index)).map_err(wrong)?;
+        if got.map(crate::Value::into_vec).as_ref() != model.get(&key(index)) {
+            return Err(format!("the snapshot has another value of key {index}"));
+        }
+    }
+    same_range(&Ok(snapshot.clone()), model, 0, index % KEYS, 3)?;
+    if found != *model || count != model.len() {
+        return Err("the snapshot has other contents".to_owned());
+    }
+    Ok(())
+}
 
 fn contents(snapshot: &Snapshot) -> Model {
     snapshot.iter().map(|pair| pair.map(|(key, value)| (key, value.into_vec())).unwrap()).collect()

@@ -1,0 +1,389 @@
+//! The ordered index: all keys, in order, beside the keydir. It says which keys there are; where
+//! their records lie is the keydir's to say, so it changes only when a key comes or goes.
+//!
+//! Keys lie packed in leaves of up to 128, in the order of their bytes; a map finds the leaf. The
+//! cost is the key itself and about 8 bytes. Readers copy some keys at a time out of it, under a
+//! lock that a writer holds for one key. A key that was removed stays as long as a snapshot may see
+//! it; so a key found here need not be there.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::sync::lock;
+
+/// The most keys and, unless there is only one, the most bytes of a leaf.
+const LEAF_KEYS: usize = 128;
+const LEAF_BYTES: usize = 16 << 10;
+/// A leaf that has fewer keys is put together with the next one.
+const LEAF_KEYS_MIN: usize = LEAF_KEYS / 4;
+/// To how many keys a leaf is filled when all of them are known beforehand.
+const LEAF_KEYS_FILLED: usize = LEAF_KEYS * 3 / 4;
+
+/// Some keys, packed, in order.
+#[derive(Debug, Default)]
+struct Leaf {
+    bytes: Vec<u8>,
+    /// Where each key ends.
+    ends: Vec<u32>,
+}
+
+impl Leaf {
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn start(&self, index: usize) -> usize {
+        let before = index.checked_sub(1).and_then(|before| self.ends.get(before));
+        before.map_or(0, |end| *end as usize)
+    }
+
+    fn key(&self, index: usize) -> &[u8] {
+        let end = self.ends.get(index).map_or(0, |end| *end as usize);
+        self.bytes.get(self.start(index)..end).unwrap_or_default()
+    }
+
+    /// Where a key is, or where it would be.
+    fn find(&self, key: &[u8]) -> Result<usize, usize> {
+        let (mut from, mut to) = (0, self.len());
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            match self.key(middle).cmp(key) {
+                std::cmp::Ordering::Less => from = middle + 1,
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Greater => to = middle,
+            }
+        }
+        Err(from)
+    }
+
+    /// The number of keys below a bound from below.
+    fn below(&self, from: Bound<&[u8]>) -> usize {
+        match from {
+            Bound::Unbounded => 0,
+            Bound::Included(key) => self.find(key).unwrap_or_else(|at| at),
+            Bound::Excluded(key) => self.find(key).map_or_else(|at| at, |at| at + 1),
+        }
+    }
+
+    fn insert(&mut self, at: usize, key: &[u8]) {
+        // Not twice as much: memory for each key is what this is about.
+        grow(&mut self.bytes, key.len());
+        grow(&mut self.ends, 1);
+        let start = self.start(at);
+        self.bytes.splice(start..start, key.iter().copied());
+        let len = u32::try_from(key.len()).unwrap_or(u32::MAX);
+        self.ends.iter_mut().skip(at).for_each(|end| *end += len);
+        let end = u32::try_from(start).unwrap_or(u32::MAX) + len;
+        self.ends.insert(at, end);
+    }
+
+    fn remove(&mut self, at: usize) {
+        let (start, len) = (self.start(at), self.key(at).len());
+        self.bytes.drain(start..start + len);
+        self.ends.remove(at);
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.ends.iter_mut().skip(at).for_each(|end| *end -= len);
+        if self.bytes.capacity() > 2 * self.bytes.len() + LEAF_KEYS {
+            self.bytes.shrink_to_fit();
+            self.ends.shrink_to_fit();
+        }
+    }
+
+    /// Takes the upper half out.
+    fn split(&mut self) -> Leaf {
+        let at = self.len() / 2;
+        let start = self.start(at);
+        let cut = u32::try_from(start).unwrap_or(u32::MAX);
+        let ends = self.ends.split_off(at).into_iter().map(|end| end - cut).collect();
+        let upper = Leaf { bytes: self.bytes.split_off(start), ends };
+        self.bytes.shrink_to_fit();
+        self.ends.shrink_to_fit();
+        upper
+    }
+
+    /// Puts the keys of the next leaf behind its own.
+    fn join(&mut self, next: &Leaf) {
+        let base = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.bytes.extend_from_slice(&next.bytes);
+        self.ends.extend(next.ends.iter().map(|end| end + base));
+    }
+
+    fn is_full(&self) -> bool {
+        self.len() > LEAF_KEYS || (self.len() > 1 && self.bytes.len() > LEAF_BYTES)
+    }
+
+    /// The memory that it takes.
+    fn memory(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>() + size_of::<Leaf>()
+    }
+}
+
+fn grow<T>(vec: &mut Vec<T>, more: usize) {
+    if vec.capacity() - vec.len() < more {
+        vec.reserve_exact(more.max(vec.len() / 8));
+    }
+}
+
+/// All keys in order.
+pub(crate) struct Ordered {
+    /// By the lowest key that may be in it; the first leaf is that of the empty key.
+    leaves: RwLock<BTreeMap<Box<[u8]>, Leaf>>,
+    /// Keys that were removed and that snapshots may see, with the last seq that removed them.
+    removed: Mutex<BTreeMap<Box<[u8]>, u64>>,
+}
+
+impl Ordered {
+    /// The index of keys that come in order, each once.
+    pub(crate) fn of<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Ordered {
+        let mut leaves = BTreeMap::new();
+        let (mut first, mut leaf): (Box<[u8]>, Leaf) = (Box::default(), Leaf::default());
+        for key in keys {
+            let is_full = leaf.len() >= LEAF_KEYS_FILLED
+                || (leaf.len() > 0 && leaf.bytes.len() + key.len() > LEAF_BYTES);
+            if is_full {
+                leaf.bytes.shrink_to_fit();
+                leaves.insert(std::mem::replace(&mut first, key.into()), std::mem::take(&mut leaf));
+            }
+            leaf.insert(leaf.len(), key);
+        }
+        leaves.insert(first, leaf);
+        Ordered { leaves: RwLock::new(leaves), removed: Mutex::default() }
+    }
+
+    /// Adds a key; no change if it is there.
+    pub(crate) fn insert(&self, key: &[u8]) {
+        let mut leaves = self.write();
+        let Some((_, leaf)) = leaves.range_mut::<[u8], _>(up_to(key)).next_back() else {
+            return;
+        };
+        let Err(at) = leaf.find(key) else {
+            return;
+        };
+        leaf.insert(at, key);
+        if leaf.is_full() {
+            let upper = leaf.split();
+            leaves.insert(upper.key(0).into(), upper);
+        }
+    }
+
+    /// Takes a key away; no change if it is not there.
+    pub(crate) fn remove(&self, key: &[u8]) {
+        let mut leaves = self.write();
+        let Some((first, leaf)) = leaves.range_mut::<[u8], _>(up_to(key)).next_back() else {
+            return;
+        };
+        let Ok(at) = leaf.find(key) else {
+            return;
+        };
+        leaf.remove(at);
+        if leaf.len() >= LEAF_KEYS_MIN {
+            return;
+        }
+        let first = first.clone();
+        let after = (Bound::Excluded(&*first), Bound::Unbounded);
+        let next = leaves.range::<[u8], _>(after).next();
+        let len = leaves.get(&first).map_or(0, Leaf::len);
+        // Not so that it would be split again at once.
+        let fits = |next: &Leaf| len + next.len() <= LEAF_KEYS_FILLED;
+        if let Some(second) = next.filter(|(_, next)| fits(next)).map(|(key, _)| key.clone())
+            && let Some(next) = leaves.remove(&second)
+            && let Some(leaf) = leaves.get_mut(&first)
+        {
+            leaf.join(&next);
+        }
+    }
+
+    /// Takes a key away when no snapshot below the seq `until` is left.
+    pub(crate) fn remove_later(&self, key: &[u8], until: u64) {
+        lock(&self.removed).insert(key.into(), until);
+    }
+
+    /// The keys that `remove_later` was told of, and that no snapshot from `oldest` on may see.
+    pub(crate) fn take_removed(&self, oldest: u64) -> Vec<Box<[u8]>> {
+        let mut removed = lock(&self.removed);
+        removed.extract_if(.., |_, until| *until <= oldest).map(|(key, _)| key).collect()
+    }
+
+    /// The memory that those keys take, about, in bytes.
+    pub(crate) fn removed_bytes(&self) -> u64 {
+        let removed = lock(&self.removed);
+        removed.keys().map(|key| key.len() as u64 + 32).sum()
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut leaves = self.write();
+        leaves.clear();
+        leaves.insert(Box::default(), Leaf::default());
+        lock(&self.removed).clear();
+    }
+
+    /// The first keys between two bounds, at most so many.
+    pub(crate) fn first(
+        &self,
+        (from, to): (Bound<&[u8]>, Bound<&[u8]>),
+        count: usize,
+    ) -> Vec<Vec<u8>> {
+        let leaves = self.read();
+        let lowest = match from {
+            Bound::Unbounded => &[],
+            Bound::Included(key) | Bound::Excluded(key) => key,
+        };
+        let mut keys = Vec::with_capacity(count.min(LEAF_KEYS));
+        let Some((begin, _)) = leaves.range::<[u8], _>(up_to(lowest)).next_back() else {
+            return keys;
+        };
+        for (_, leaf) in leaves.range::<[u8], _>((Bound::Included(&**begin), Bound::Unbounded)) {
+            for at in leaf.below(from)..leaf.len() {
+                let key = leaf.key(at);
+                if keys.len() == count || is_beyond(key, to) {
+                    return keys;
+                }
+                keys.push(key.to_vec());
+            }
+        }
+        keys
+    }
+
+    /// The last keys between two bounds, at most so many, the last one first.
+    pub(crate) fn last(
+        &self,
+        (from, to): (Bound<&[u8]>, Bound<&[u8]>),
+        count: usize,
+    ) -> Vec<Vec<u8>> {
+        let leaves = self.read();
+        let highest = match to {
+            Bound::Unbounded => Bound::Unbounded,
+            Bound::Included(key) | Bound::Excluded(key) => Bound::Included(key),
+        };
+        let mut keys = Vec::with_capacity(count.min(LEAF_KEYS));
+        for (_, leaf) in leaves.range::<[u8], _>((Bound::Unbounded, highest)).rev() {
+            let low = leaf.below(from);
+            for at in (low..leaf.len()).rev() {
+                let key = leaf.key(at);
+                if is_beyond(key, to) {
+                    continue;
+                }
+                if keys.len() == count {
+                    return keys;
+                }
+                keys.push(key.to_vec());
+            }
+            if low > 0 {
+                return keys;
+            }
+        }
+        keys
+    }
+
+    /// The memory that it takes, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let leaves = self.read();
+        leaves.iter().map(|(first, leaf)| first.len() + leaf.memory()).sum::<usize>() as u64
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Box<[u8]>, Leaf>> {
+        self.leaves.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Box<[u8]>, Leaf>> {
+        self.leaves.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn up_to(key: &[u8]) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (Bound::Unbounded, Bound::Included(key))
+}
+
+fn is_beyond(key: &[u8], to: Bound<&[u8]>) -> bool {
+    match to {
+        Bound::Unbounded => false,
+        Bound::Included(to) => key > to,
+        Bound::Excluded(to) => key >= to,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::ops::Bound;
+
+    use super::super::sim_disk::state::Rng;
+    use super::{LEAF_BYTES, Ordered};
+
+    fn key(rng: &mut Rng) -> Vec<u8> {
+        let number = rng.below(3000);
+        match number % 50 {
+            // Some are longer than a leaf, some are the beginning of another.
+            0 => vec![7; number * 8],
+            1 => vec![b'0' + u8::try_from(number % 10).unwrap(); number % 7],
+            _ => format!("{number}").into_bytes(),
+        }
+    }
+
+    fn bound(rng: &mut Rng) -> Bound<Vec<u8>> {
+        match rng.below(5) {
+            0 => Bound::Unbounded,
+            1 | 2 => Bound::Included(key(rng)),
+            _ => Bound::Excluded(key(rng)),
+        }
+    }
+
+    fn slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+        bound.as_ref().map(Vec::as_slice)
+    }
+
+    #[test]
+    fn it_is_like_a_set() {
+        let mut rng = Rng::new(1);
+        let mut set: BTreeSet<Vec<u8>> = (0..2000).map(|_| key(&mut rng)).collect();
+        let ordered = Ordered::of(set.iter().map(Vec::as_slice));
+        for step in 0..60_000 {
+            let key = key(&mut rng);
+            // It grows, shrinks to nothing, and grows again.
+            if rng.below(100) < if step / 20_000 == 1 { 10 } else { 70 } {
+                ordered.insert(&key);
+                set.insert(key);
+            } else {
+                ordered.remove(&key);
+                set.remove(&key);
+            }
+            if step % 20 != 0 {
+                continue;
+            }
+            let (from, to, count) = (bound(&mut rng), bound(&mut rng), rng.below(300));
+            let is_in = |key: &&Vec<u8>| {
+                (match &from {
+                    Bound::Unbounded => true,
+                    Bound::Included(from) => *key >= from,
+                    Bound::Excluded(from) => *key > from,
+                }) && (match &to {
+                    Bound::Unbounded => true,
+                    Bound::Included(to) => *key <= to,
+                    Bound::Excluded(to) => *key < to,
+                })
+            };
+            let bounds = (slice(&from), slice(&to));
+            let first: Vec<_> = set.iter().filter(is_in).take(count).cloned().collect();
+            assert!(ordered.first(bounds, count) == first, "step {step}: {bounds:?}");
+            let last: Vec<_> = set.iter().rev().filter(is_in).take(count).cloned().collect();
+            assert!(ordered.last(bounds, count) == last, "step {step}: {bounds:?}");
+        }
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        assert!(ordered.first(all, usize::MAX >> 8).into_iter().eq(set));
+    }
+
+    #[test]
+    fn a_key_takes_little_more_than_its_bytes() {
+        let mut rng = Rng::new(2);
+        let keys: Vec<[u8; 16]> = (0..100_000)
+            .map(|_| (u128::from(rng.next()) << 64 | u128::from(rng.next())).to_be_bytes())
+            .collect();
+        let ordered = Ordered::of(std::iter::empty());
+        keys.iter().for_each(|key| ordered.insert(key));
+        let each = ordered.bytes() as f64 / keys.len() as f64;
+        assert!(each < 16.0 + 9.0, "{each} bytes a key");
+        keys.iter().for_each(|key| ordered.remove(key));
+        assert!(ordered.bytes() < 4 * LEAF_BYTES as u64, "{} bytes", ordered.bytes());
+    }
+}

@@ -1,0 +1,155 @@
+//! Keys in order, with either index.
+
+use std::ops::Bound;
+
+use super::oracle::key;
+use super::proof::Checked;
+use super::scene::{Model, Scene};
+use crate::error::KvsError;
+use crate::options::{Index, Options};
+use crate::store::{Range, Snapshot, Store};
+
+/// Whether a range of a snapshot is that of the map: forward, backward and from both ends.
+pub fn same_range(
+    snapshot: &crate::Result<Snapshot>,
+    model: &Model,
+    from: usize,
+    to: usize,
+    ends: u8,
+) -> Checked<()> {
+    let wrong = |error: &KvsError| error.to_string();
+    let snapshot = snapshot.as_ref().map_err(wrong)?;
+    let mut bounds = [key(from), key(to)];
+    bounds.sort();
+    let [from, to] = bounds;
+    let with = |at, key| if at { Bound::Included(key) } else { Bound::Excluded(key) };
+    let bounds = (with(ends & 1 == 0 || from == to, from), with(ends & 2 == 0, to));
+    let open = || snapshot.range::<Vec<u8>>(bounds.clone()).map_err(|error| wrong(&error));
+    let collect = |range: &mut dyn Iterator<Item = crate::Result<(Vec<u8>, crate::Value)>>| {
+        let pairs = range.map(|pair| pair.map(|(key, value)| (key, value.into_vec())));
+        pairs.collect::<crate::Result<Vec<_>>>().map_err(|error| wrong(&error))
+    };
+    let expected: Vec<_> =
+        model.range(bounds.clone()).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut backward = collect(&mut open()?.rev())?;
+    backward.reverse();
+    let mut both = open()?;
+    let (mut low, mut high) = (Vec::new(), Vec::new());
+    while let Some(next) = both.next() {
+        low.extend(collect(&mut std::iter::once(next))?);
+        high.extend(collect(&mut both.next_back().into_iter())?);
+    }
+    high.reverse();
+    low.extend(high);
+    let is_same = [collect(&mut open()?)?, backward, low].iter().all(|found| *found == expected);
+    if is_same { Ok(()) } else { Err("another range".to_owned()) }
+}
+
+/// A store with a thousand keys, opened with each index.
+fn with_each(check: impl Fn(&Store)) {
+    let dir = tempfile::tempdir().unwrap();
+    for index in [Index::Hash, Index::Ordered, Index::Hash] {
+        let store = Options::new().index(index).open(dir.path()).unwrap();
+        for number in 0..1000 {
+            store.set(format!("{number:04}"), format!("value of {number}")).unwrap();
+        }
+        check(&store);
+        store.close().unwrap();
+    }
+}
+
+fn keys(range: Range) -> Vec<String> {
+    range.keys().map(|key| String::from_utf8(key.unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn ranges_and_prefixes() {
+    with_each(|store| {
+        assert_eq!(keys(store.range("0998"..).unwrap()), ["0998", "0999"]);
+        assert_eq!(keys(store.range(.."0002").unwrap()), ["0000", "0001"]);
+        assert_eq!(keys(store.range("0997"..="0998").unwrap()), ["0997", "0998"]);
+        assert_eq!(keys(store.range("1"..).unwrap()), Vec::<String>::new());
+        assert_eq!(keys(store.range::<&str>(..).unwrap()).len(), 1000);
+        assert_eq!(keys(store.prefix("042").unwrap()).len(), 10);
+        assert_eq!(keys(store.prefix("0042").unwrap()), ["0042"]);
+        assert_eq!(keys(store.prefix("00421").unwrap()), Vec::<String>::new());
+        let nothing = (Bound::Excluded("0005"), Bound::Excluded("0005"));
+        assert_eq!(keys(store.range::<&str>(nothing).unwrap()), Vec::<String>::new());
+        let turned = store.range("0002".."0001");
+        assert!(matches!(turned, Err(KvsError::InvalidRange { from, to })
+            if from == b"0002" && to == b"0001"));
+        let mut last = store.prefix("").unwrap().rev();
+        let (key, value) = last.next().unwrap().unwrap();
+        assert_eq!((&key[..], &value[..]), (&b"0999"[..], &b"value of 999"[..]));
+    });
+}
+
+#[test]
+fn a_range_is_of_one_moment() {
+    with_each(|store| {
+        let mut range = store.range("0100"..).unwrap();
+        assert_eq!(range.next().unwrap().unwrap().0, b"0100");
+        for number in 0..1000 {
+            store.remove(format!("{number:04}")).unwrap();
+        }
+        store.set("0500", "changed").unwrap();
+        store.compact().unwrap();
+        let rest: Vec<_> = range.map(Result::unwrap).collect();
+        assert_eq!(rest.len(), 899);
+        assert_eq!(&rest[399].1[..], b"value of 500");
+        assert_eq!(keys(store.prefix("").unwrap()), ["0500"]);
+    });
+}
+
+#[test]
+fn removed_keys_leave_the_ordered_index_when_nobody_sees_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new().index(Index::Ordered).compaction(false);
+    let store = options.open(dir.path()).unwrap();
+    let fill = || {
+        for number in 0..5000 {
+            store.set(format!("{number:08}"), "v").unwrap();
+        }
+    };
+    fill();
+    let full = store.stats().ordered_bytes;
+    let snapshot = store.snapshot().unwrap();
+    for number in 0..5000 {
+        store.remove(format!("{number:08}")).unwrap();
+    }
+    store.compact_step().unwrap();
+    assert_eq!(store.stats().ordered_bytes, full);
+    // One that comes again stays.
+    store.set("00000007", "v").unwrap();
+    assert_eq!(keys(snapshot.prefix("").unwrap()).len(), 5000);
+    drop(snapshot);
+    store.compact_step().unwrap();
+    assert!(store.stats().ordered_bytes < full / 20);
+    assert_eq!(keys(store.prefix("").unwrap()), ["00000007"]);
+    fill();
+    store.clear().unwrap();
+    assert!(store.stats().ordered_bytes < 1000);
+    assert_eq!(keys(store.prefix("").unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_never_left_out_in_silence() {
+    let scene = Scene::new();
+    for key in ["a", "b", "c"] {
+        scene.set(key, "value");
+    }
+    let id = scene.rotate();
+    scene.write_hints();
+    let scene = scene.reopen();
+    let path = Scene::segment(id);
+    let mut bytes = scene.disk.bytes(&path).unwrap();
+    let place = bytes.windows(6).position(|it| it == b"bvalue" || it == b"b\x05valu").unwrap();
+    bytes[place + 3] ^= 1;
+    scene.disk.set_bytes(&path, bytes);
+    let damaged = |found: &crate::Result<Vec<u8>>| matches!(found, Err(KvsError::Corrupt { .. }));
+    let ordered = Options::new().index(Index::Ordered).ballast_bytes(0);
+    assert!(scene.store.prefix("").is_err(), "all keys are read before they are sorted");
+    let disk = scene.die();
+    let opened = super::workload::open(&disk, &ordered, 9).map(|store| store.len());
+    assert!(damaged(&opened.map(|_| Vec::new())));
+}
