@@ -1,5 +1,6 @@
 //! LMDB, by way of heed.
 
+use std::ops::Bound;
 use std::path::Path;
 
 use heed::types::Bytes;
@@ -61,7 +62,10 @@ impl Engine for Lmdb {
     ) -> Res<Option<usize>> {
         let txn = self.env.read_txn()?;
         let mut found = 0;
-        for pair in self.db.range(&txn, &(from..))?.take(count) {
+        // LMDB has no empty key, not even to begin from.
+        let from = if from.is_empty() { Bound::Unbounded } else { Bound::Included(from) };
+        let range = (from, Bound::Unbounded);
+        for pair in self.db.range(&txn, &range)?.take(count) {
             let (key, value) = pair?;
             seen(key, value);
             found += 1;

@@ -25,6 +25,7 @@ mod import;
 mod incr;
 mod rm;
 mod salvage;
+mod scan;
 mod set;
 mod stats;
 mod ttl;
@@ -71,6 +72,7 @@ enum Command {
     Incr(incr::Args),
     Expire(expire::Args),
     Ttl(ttl::Args),
+    Scan(scan::Args),
     Import(import::Args),
     Export(export::Args),
     Stats(stats::Args),
@@ -104,6 +106,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Incr(args) => incr::run(dir, args),
         Command::Expire(args) => return expire::run(dir, args),
         Command::Ttl(args) => ttl::run(dir, args),
+        Command::Scan(args) => scan::run(dir, args),
         Command::Import(args) => import::run(dir, &args),
         Command::Export(args) => export::run(dir, &args),
         Command::Stats(args) => stats::run(dir, &args),
