@@ -197,6 +197,27 @@ pub enum KvsError {
         /// The seq of the snapshot.
         seq: u64,
     },
+    /// The directory holds something, and was to be empty, or for a backup to hold an earlier one of
+    /// the same store.
+    #[error("{} is not empty", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds a backup, which is not to be written to.
+    #[error("{} holds a backup; `kvs restore` makes a store of it", path.display())]
+    IsABackup {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// What was asked for lies before what is kept of the past: compaction has dropped it.
+    #[error("the state at seq {seq} is gone: what is kept begins at seq {floor}")]
+    HistoryGone {
+        /// The seq that was asked for.
+        seq: u64,
+        /// The lowest seq that can be answered.
+        floor: u64,
+    },
     /// The start of a range is after its end.
     #[error(
         "the range starts at {:?}, after its end {:?}",

@@ -41,6 +41,7 @@ pub use options::{
     SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
 pub use store::{
-    Damage, Iter, Keys, Progress, Range, RangeKeys, Records, SalvageReport, SegmentStats, Snapshot,
-    Stats, Store, Value, VerifyReport, Versioned, Written, salvage, verify,
+    BackupReport, Damage, Iter, Keys, Progress, Range, RangeKeys, Records, RestoreReport,
+    SalvageReport, SegmentStats, Snapshot, Stats, Store, Value, VerifyReport, Versioned, Written,
+    restore, salvage, verify,
 };

@@ -33,6 +33,8 @@ pub trait Disk: Send + Sync {
     fn create_dir(&self, directory: &Path) -> io::Result<()>;
     /// Gives a file another name in the same directory, atomically, replacing what has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name, in another directory; an error if the name exists.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes a name away.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
@@ -107,6 +109,17 @@ pub fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> i
         }
     }
     Ok(())
+}
+
+/// Makes the name of a directory durable, in the one above.
+pub fn sync_name(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    match directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => {
+            let synced = disk.sync_dir(parent);
+            synced.map_err(|error| KvsError::io("sync", parent, error))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Copies bytes of a file, all of which must be there, to an offset of another.

@@ -62,12 +62,17 @@ pub(crate) struct Loaded {
 
 const _: () = assert!(size_of::<Candidate>() <= 40, "opening takes 40 bytes an entry");
 
-/// Fills an empty keydir with what has not expired at `now_ms`, and counts the live bytes of each
-/// segment.
-pub(crate) fn load(sources: &[Source], now_ms: u64, writer: &mut Writer<'_>) -> Result<Loaded> {
+/// Fills an empty keydir with what is there after the seq `upto` and has not expired at `now_ms`,
+/// and counts the live bytes of each segment.
+pub(crate) fn load(
+    sources: &[Source],
+    (upto, now_ms): (u64, u64),
+    writer: &mut Writer<'_>,
+) -> Result<Loaded> {
     let mut starts = vec![0_usize; Keydir::shards() + 1];
     let mut has_expiries = false;
-    for (_, entry) in entries(sources) {
+    let counted = || entries(sources).filter(|(_, entry)| entry.seq <= upto);
+    for (_, entry) in counted() {
         has_expiries |= entry.expires_at_ms != NEVER;
         if let Some(count) = starts.get_mut(shard_of(entry.hash) + 1) {
             *count += 1;
@@ -84,7 +89,7 @@ pub(crate) fn load(sources: &[Source], now_ms: u64, writer: &mut Writer<'_>) -> 
     }
     candidates.resize(total, Candidate::default());
     let mut next = starts.clone();
-    for (segment, entry) in entries(sources) {
+    for (segment, entry) in counted() {
         let at = next.get_mut(shard_of(entry.hash));
         let place = at.and_then(|at| {
             *at += 1;

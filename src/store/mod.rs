@@ -51,6 +51,8 @@ mod change;
 mod expiry;
 mod damage;
 mod verify;
+mod restore;
+mod backup;
 mod salvage;
 #[cfg(any(test, fuzzing))]
 mod sim_disk;
@@ -61,11 +63,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+pub use backup::BackupReport;
 pub use damage::Damage;
 pub use group::Written;
 pub use iter::{Iter, Keys, Records};
 pub use range::{Range, RangeKeys};
 pub use read::{Value, Versioned};
+pub use restore::{RestoreReport, restore};
 pub use salvage::{SalvageReport, salvage};
 pub use snapshot::Snapshot;
 pub use stats::{SegmentStats, Stats};

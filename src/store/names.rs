@@ -14,6 +14,10 @@ pub(crate) const ENGINE: &str = "ENGINE";
 pub(crate) const ENGINE_NEW: &str = "ENGINE.new";
 /// The reserve that is given up when the disk is full.
 pub(crate) const BALLAST: &str = "BALLAST";
+/// The file that says that a directory is a backup.
+pub(crate) const BACKUP: &str = "BACKUP";
+/// A file of a backup, before it has its name.
+pub(crate) const BACKUP_NEW: &str = "BACKUP.new";
 /// The directory of what was cut off the log.
 pub(crate) const QUARANTINE: &str = "quarantine";
 
@@ -56,7 +60,7 @@ pub(crate) fn parse(name: &str) -> Name {
     let id = |stem: &str| {
         stem.parse().ok().map(SegmentId).filter(|id: &SegmentId| id.to_string() == stem)
     };
-    if name == MANIFEST_NEW || name == ENGINE_NEW {
+    if [MANIFEST_NEW, ENGINE_NEW, BACKUP_NEW].contains(&name) {
         return Name::New;
     }
     if let Some(id) = name.strip_suffix(".seg").and_then(id) {

@@ -8,7 +8,7 @@ use super::appender::Appender;
 use super::ballast::make_room;
 use super::clock::Time;
 use super::core::{Bell, Core, Counters, Environment, Log, Random, Space, segment_capacity};
-use super::disk::Disk;
+use super::disk::{Disk, sync_name};
 use super::durable::Durable;
 use super::fork::Owner;
 use super::hash::Hasher;
@@ -85,7 +85,7 @@ impl Core {
         let (keydir, pins) = (Keydir::new(), Pins::new());
         manifest.clock_floor_ms = manifest.clock_floor_ms.max(recovered.clock_floor_ms);
         let time = Time::new(Arc::clone(&environment.clock), manifest.clock_floor_ms);
-        let loaded = load(&sources, time.now_ms(), &mut keydir.write(&pins))?;
+        let loaded = load(&sources, (u64::MAX, time.now_ms()), &mut keydir.write(&pins))?;
         if loaded.has_expiries {
             // What has expired by now is not loaded, so it must stay expired.
             manifest.clock_floor_ms = loaded.now_ms;
@@ -211,10 +211,7 @@ impl Core {
 fn found_store(disk: &dyn Disk, directory: &Path, random: &Random) -> Result<Manifest> {
     // The directory itself may be new. Its name is made durable first: an open that finds a
     // manifest takes it for granted.
-    if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        let synced = disk.sync_dir(parent);
-        synced.map_err(|error| KvsError::io("sync", parent, error))?;
-    }
+    sync_name(disk, directory)?;
     claim_engine(disk, directory)?;
     let mut store_id = [0; 16];
     let bytes = [random.next(), random.next()].map(u64::to_le_bytes);

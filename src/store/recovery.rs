@@ -72,6 +72,9 @@ pub(crate) fn holds_store(disk: &dyn Disk, directory: &Path) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         found => found.map_err(|error| KvsError::io("list", directory, error))?,
     };
+    if found.iter().any(|name| name == names::BACKUP) {
+        return Err(KvsError::IsABackup { path: directory.to_owned() });
+    }
     check_engine(disk, directory)?;
     if found.iter().any(|name| name == names::MANIFEST) {
         return Ok(true);

@@ -286,6 +286,18 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut shared = self.shared();
+        let file = shared.file_at(from)?;
+        if shared.state.resolve(to).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let (directory, name) = shared.parent(to)?;
+        shared.admit(CallKind::Link)?;
+        shared.perform(Call::Link { directory, name, file });
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut shared = self.shared();
         shared.file_at(path)?;

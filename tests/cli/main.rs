@@ -5,6 +5,8 @@
 mod place;
 
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod commands;

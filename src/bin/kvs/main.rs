@@ -16,6 +16,7 @@ mod zstd;
 mod input;
 mod output;
 
+mod backup;
 mod compact;
 mod completions;
 mod expire;
@@ -23,6 +24,7 @@ mod export;
 mod get;
 mod import;
 mod incr;
+mod restore;
 mod rm;
 mod salvage;
 mod scan;
@@ -75,6 +77,8 @@ enum Command {
     Scan(scan::Args),
     Import(import::Args),
     Export(export::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Stats(stats::Args),
     Compact(compact::Args),
     Verify(verify::Args),
@@ -109,6 +113,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Scan(args) => scan::run(dir, args),
         Command::Import(args) => import::run(dir, &args),
         Command::Export(args) => export::run(dir, &args),
+        Command::Backup(args) => backup::run(dir, &args),
+        Command::Restore(args) => restore::run(&args),
         Command::Stats(args) => stats::run(dir, &args),
         Command::Compact(args) => compact::run(dir, &args),
         Command::Verify(args) => verify::run(dir, &args),

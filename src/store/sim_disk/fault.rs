@@ -31,12 +31,14 @@ pub enum CallKind {
     SyncDir,
     /// Renaming a file.
     Rename,
+    /// Giving a file a second name.
+    Link,
     /// Removing a file.
     Remove,
 }
 
 impl CallKind {
-    const COUNT: usize = 12;
+    const COUNT: usize = 13;
 
     fn mutates(self) -> bool {
         !matches!(self, CallKind::Open | CallKind::Read | CallKind::List)
@@ -149,6 +151,7 @@ impl Faults {
             CallKind::Sync,
             CallKind::SyncDir,
             CallKind::Rename,
+            CallKind::Link,
             CallKind::Remove,
         ];
         let counts = kinds.iter().zip(&self.counts);

@@ -39,6 +39,8 @@ pub enum Call {
     Create { directory: NodeId, name: Arc<str> },
     /// A new, empty directory.
     CreateDir { directory: NodeId, name: Arc<str> },
+    /// A second name of a file.
+    Link { directory: NodeId, name: Arc<str>, file: NodeId },
     /// Another name in the same directory.
     Rename { directory: NodeId, from: Arc<str>, to: Arc<str> },
     /// A name taken away.
@@ -323,6 +325,9 @@ impl State {
             Call::CreateDir { directory, name } => {
                 self.directories.insert(node, Directory::default());
                 self.link(*directory, order, name, node);
+            }
+            Call::Link { directory, name, file } => {
+                self.change_names(*directory, order, NameChange::Link(Arc::clone(name), *file));
             }
             Call::Rename { directory, from, to } => {
                 let node = self.directories[directory].current[from];

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::crash::crash_everywhere;
 use super::proof::{Checked, prove};
 use super::torn_batch::cut_everywhere;
-use super::workload::{COMPACTING, EXPIRING, SMALL};
+use super::workload::{COMPACTING, SMALL};
 use super::{expiry, named, sequences, snapshots};
 use crate::store::bug;
 
@@ -46,13 +46,7 @@ const BUGS: [(&str, &[Check]); 24] = [
             test!(sequences::a_durable_set_goes_only_when_what_killed_it_is_durable),
         ],
     ),
-    (
-        "drop_expired",
-        &[
-            |seed| crash_everywhere(EXPIRING, seed),
-            test!(expiry::a_set_that_expired_is_a_tombstone_for_the_one_before),
-        ],
-    ),
+    ("drop_expired", &[test!(expiry::a_set_that_expired_is_a_tombstone_for_the_one_before)]),
     (
         "drop_tombstones",
         &[

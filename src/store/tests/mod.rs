@@ -7,6 +7,7 @@ mod proof;
 mod scene;
 mod workload;
 
+mod backups;
 mod bincode;
 mod bit_rot;
 mod bugs;

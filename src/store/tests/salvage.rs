@@ -420,6 +420,10 @@ impl Disk for ReadOnly {
         self.refuse()
     }
 
+    fn link(&self, _: &Path, _: &Path) -> io::Result<()> {
+        self.refuse()
+    }
+
     fn remove(&self, _: &Path) -> io::Result<()> {
         self.refuse()
     }

@@ -65,6 +65,10 @@ impl Disk for Watched {
         self.disk.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         if path.extension().is_some_and(|extension| extension == "seg") {
             self.reached(Moment::Unlink);

@@ -1,0 +1,265 @@
+//! Backups, while writes go on: consistent as of one seq.
+//!
+//! A sealed segment never changes, so its file gets a second name in the backup, or a copy where
+//! that cannot be. Of the segment in which the log grows, what was published is copied. While that
+//! is done, no segment goes away: compaction waits. The manifest comes last and makes it a backup;
+//! a backup that is brought up to date stays the old one until then. A file that is there already
+//! is known by its store, id, salt and length, not by its name.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Store;
+use super::core::Core;
+use super::disk::{Access, Disk, DiskLock, copy, sync_name};
+use super::manifest::{Manifest, Named, State};
+use super::names::{self, Name};
+use super::restore::read_backup;
+use super::segment::{Segment, Shelf, stated};
+use super::sync::lock;
+use crate::error::{KvsError, Result};
+
+/// What a backup did.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = kvs::Store::open(dir.path().join("data"))?;
+/// let written = store.set("key", "value")?;
+/// let report = store.backup(dir.path().join("backup"))?;
+/// assert_eq!(report.seq, written.seq);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// The backup is of the state after this seq.
+    pub seq: u64,
+    /// Segments that were there from an earlier backup.
+    pub kept: u64,
+    /// Segments whose files got a second name: they take no further space as long as the store has
+    /// them.
+    pub linked: u64,
+    /// Segments that were copied, and their bytes.
+    pub copied: u64,
+    /// The bytes that were copied.
+    pub copied_bytes: u64,
+}
+
+/// What is backed up: a state of the store.
+struct Subject {
+    manifest: Manifest,
+    /// The sealed segments.
+    sealed: Vec<Arc<Segment>>,
+    /// The one in which the log grows, and how far.
+    active: Arc<Segment>,
+    end: u64,
+    seq: u64,
+}
+
+/// The directory of a backup.
+struct Destination<'a> {
+    disk: &'a dyn Disk,
+    directory: &'a Path,
+    report: BackupReport,
+    _lock: Box<dyn DiskLock>,
+}
+
+impl Store {
+    /// Backs the store up into a directory, which is made if it is not there, while reads and
+    /// writes go on. The backup is of one moment. When this returns it is durable.
+    ///
+    /// Where the file system allows it, the sealed segments are not copied: their files get a
+    /// second name. Into a directory that holds an earlier backup of the same store, only what has
+    /// come since is added. At the end everything in it is read, so that what is damaged is told.
+    /// A backup cannot be opened to be written to: [`restore`](crate::restore) makes a store of it.
+    ///
+    /// # Errors
+    /// [`KvsError::NotEmpty`] if the directory holds anything but a backup of this store;
+    /// [`KvsError::Locked`] if another backup into it is going on; [`KvsError::DiskFull`],
+    /// [`KvsError::Io`], [`KvsError::Closed`]: an earlier backup in it is as it was.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (data, backup) = (dir.path().join("data"), dir.path().join("backup"));
+    /// let store = kvs::Store::open(data)?;
+    /// store.set("key", "old")?;
+    /// store.backup(&backup)?;
+    /// store.set("key", "new")?;
+    /// let restored = dir.path().join("restored");
+    /// kvs::restore(&backup, &restored, None, &mut |_| ())?;
+    /// assert_eq!(kvs::Store::open(restored)?.get("key")?.as_deref(), Some(&b"old"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backup(&self, directory: impl AsRef<Path>) -> Result<BackupReport> {
+        self.core().backup(directory.as_ref())
+    }
+}
+
+impl Core {
+    pub(crate) fn backup(&self, directory: &Path) -> Result<BackupReport> {
+        self.check_open()?;
+        let mut destination = self.destination(directory)?;
+        // Segments that are named now stay until this is let go.
+        let compaction = lock(&self.compaction);
+        let mut subject = self.subject();
+        destination.report.seq = subject.seq;
+        for segment in &subject.sealed {
+            destination.take(&self.shelf, segment)?;
+        }
+        destination.copy(&subject.active, subject.end)?;
+        drop(compaction);
+        let disk = destination.disk;
+        let synced = disk.sync_dir(directory);
+        synced.map_err(|error| KvsError::io("sync", directory, error))?;
+        subject.manifest.clock_floor_ms = self.time.seen_ms().max(subject.manifest.clock_floor_ms);
+        subject.manifest.replace(disk, directory).map_err(|failed| failed.error)?;
+        destination.remove_others(&subject.manifest)?;
+        // A backup that cannot be read is none.
+        read_backup(Arc::clone(&self.shelf.disk), directory)?;
+        Ok(destination.report)
+    }
+
+    /// The state of the store between two groups of commits.
+    fn subject(&self) -> Subject {
+        let log = lock(&self.log);
+        let (active, end) = (Arc::clone(&log.appender.segment), log.appender.end());
+        let mut manifest = lock(&self.manifest).clone();
+        let mut sealed = Vec::new();
+        // Neither what is prepared for later nor what was discarded belongs to it.
+        manifest.segments.retain_mut(|named| match self.segments.by_id(named.id()) {
+            Some(segment) if segment.sealed.load(Ordering::Acquire) => {
+                named.state = State::Sealed { len: segment.end() };
+                named.min_seq = segment.min_seq.load(Ordering::Relaxed);
+                named.max_seq = segment.max_seq.load(Ordering::Relaxed);
+                sealed.push(segment);
+                true
+            }
+            Some(segment) if segment.id == active.id => {
+                named.state = State::Open { durable_upto: end };
+                true
+            }
+            _ => false,
+        });
+        let seq = self.published_seq.load(Ordering::Acquire);
+        manifest.reserved_seq = self.next_seq.load(Ordering::Relaxed);
+        Subject { manifest, sealed, active, end, seq }
+    }
+
+    /// Makes the directory, or finds an earlier backup of this store in it.
+    fn destination<'a>(&'a self, directory: &'a Path) -> Result<Destination<'a>> {
+        let disk = &*self.shelf.disk;
+        let io = |action| move |error| KvsError::io(action, directory, error);
+        disk.create_dir(directory).map_err(io("create"))?;
+        sync_name(disk, directory)?;
+        let names = disk.list(directory).map_err(io("list"))?;
+        let not_empty = || KvsError::NotEmpty { path: directory.to_owned() };
+        let is_backup = names.iter().any(|name| name == names::BACKUP);
+        // The mark comes first, so whatever a backup leaves when it dies can be told.
+        let is_begun = names.iter().all(|name| [names::LOCK, names::BACKUP_NEW].contains(&&**name));
+        if !is_backup && !is_begun {
+            return Err(not_empty());
+        }
+        if let Some(found) = Manifest::load(disk, directory)?
+            && found.store_id != self.shelf.store_id
+        {
+            return Err(not_empty());
+        }
+        let path = directory.join(names::LOCK);
+        let locked = disk.lock(&path).map_err(|error| KvsError::io("lock", &path, error))?;
+        let lock =
+            locked.ok_or_else(|| KvsError::Locked { path: directory.to_owned(), pid: None })?;
+        if !is_backup {
+            let mark = (names::BACKUP_NEW, names::BACKUP);
+            super::disk::replace(disk, directory, mark, b"a backup of kvs: see kvs restore\n")?;
+            disk.sync_dir(directory).map_err(io("sync"))?;
+        }
+        Ok(Destination { disk, directory, report: BackupReport::default(), _lock: lock })
+    }
+}
+
+impl Destination<'_> {
+    fn path_of(&self, segment: &Segment) -> PathBuf {
+        self.directory.join(names::segment(segment.id))
+    }
+
+    /// Takes a sealed segment over, if it is not there yet.
+    fn take(&mut self, shelf: &Shelf, segment: &Segment) -> Result<()> {
+        if self.has(shelf, segment)? {
+            self.report.kept += 1;
+            return Ok(());
+        }
+        let new = self.new_file()?;
+        match self.disk.link(&segment.path, &new) {
+            Ok(()) => {
+                self.rename(&new, segment)?;
+                self.report.linked += 1;
+                Ok(())
+            }
+            // Another file system, or one that has no second names.
+            Err(_) => self.copy(segment, segment.end()),
+        }
+    }
+
+    /// Whether the file of that name is that segment, as a whole.
+    fn has(&self, shelf: &Shelf, segment: &Segment) -> Result<bool> {
+        let path = self.path_of(segment);
+        let file = match self.disk.open(&path, Access::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(|error| KvsError::io("open", &path, error))?,
+        };
+        let len = file.len().map_err(|error| KvsError::io("read", &path, error))?;
+        let here = Shelf { directory: self.directory.to_owned(), ..shelf.clone() };
+        let is_same = stated(&*file, &path)?
+            .is_some_and(|it| (it.id, it.salt) == (segment.id, segment.salt))
+            && here.owns(segment.id)?;
+        Ok(is_same && len == segment.end())
+    }
+
+    /// Copies a segment up to `end`, durable when this returns but for its name.
+    fn copy(&mut self, segment: &Segment, end: u64) -> Result<()> {
+        let new = self.new_file()?;
+        let io = |action| {
+            let path = new.clone();
+            move |error| KvsError::io(action, &path, error)
+        };
+        let file = self.disk.open(&new, Access::Create).map_err(io("create"))?;
+        copy(&*segment.file, 0..end, &*file, 0).map_err(io("write"))?;
+        file.sync_all().map_err(io("sync"))?;
+        self.rename(&new, segment)?;
+        self.report.copied += 1;
+        self.report.copied_bytes += end;
+        Ok(())
+    }
+
+    /// The path of a file that has no name yet, free.
+    fn new_file(&self) -> Result<PathBuf> {
+        let path = self.directory.join(names::BACKUP_NEW);
+        match self.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(KvsError::io("remove", &path, error))
+            }
+            _ => Ok(path),
+        }
+    }
+
+    fn rename(&self, new: &Path, segment: &Segment) -> Result<()> {
+        let path = self.path_of(segment);
+        self.disk.rename(new, &path).map_err(|error| KvsError::io("rename", &path, error))
+    }
+
+    /// Removes the segments of an earlier backup that are not in this one.
+    fn remove_others(&self, manifest: &Manifest) -> Result<()> {
+        let list = self.disk.list(self.directory);
+        let list = list.map_err(|error| KvsError::io("list", self.directory, error))?;
+        let is_named = |id| manifest.segments.iter().any(|named: &Named| named.id() == id);
+        for name in list {
+            if matches!(names::parse(&name), Name::Segment(id) if !is_named(id)) {
+                // What stays does no harm: nothing names it.
+                let _ = self.disk.remove(&self.directory.join(&name));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! Backups: of one moment, while writes go on, and whole or not there.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::clock::START_MS;
+use super::scene::{Model, Scene, model};
+use crate::batch::{Batch, Operation};
+use crate::error::{KvsError, Result};
+use crate::options::{Durability, Options};
+use crate::store::sim_disk::SimDisk;
+use crate::store::sim_disk::crash::CrashPlan;
+use crate::store::sim_disk::fault::{Failure, Fault};
+use crate::store::sim_disk::state::Rng;
+use crate::store::{Store, restore, restore::restore_on};
+
+const BACKUP: &str = "/backup";
+
+/// What a backup holds, at its end or at an earlier seq.
+fn restored(disk: &SimDisk, to_seq: Option<u64>) -> Result<Model> {
+    let mut found = Model::new();
+    let mut write = |batch: &Batch| {
+        for operation in batch.iter() {
+            let Operation::Set { key, value, .. } = operation else { panic!("a remove") };
+            let twice = found.insert(key.to_vec(), value.to_vec());
+            assert!(twice.is_none(), "{key:?} came twice");
+        }
+        Ok(())
+    };
+    let (disk, from) = (Arc::new(disk.clone()), Path::new(BACKUP));
+    restore_on(disk, from, to_seq, START_MS, &mut |_| (), &mut write)?;
+    Ok(found)
+}
+
+#[test]
+fn a_backup_is_brought_up_to_date_and_shares_what_does_not_change() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    scene.rotate();
+    scene.set("b", "1");
+    let first = scene.store.backup(BACKUP).unwrap();
+    assert_eq!((first.kept, first.linked, first.copied), (0, 1, 1));
+    scene.set("b", "2");
+    scene.rotate();
+    scene.remove("a");
+    assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("a", "1"), ("b", "1")]));
+    let second = scene.store.backup(BACKUP).unwrap();
+    assert_eq!((second.kept, second.linked, second.copied), (1, 1, 1));
+    assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("b", "2")]));
+    // What the store compacts away stays in the backup.
+    scene.store.compact().unwrap();
+    scene.store.clear().unwrap();
+    assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("b", "2")]));
+    let third = scene.store.backup(BACKUP).unwrap();
+    assert_eq!((third.kept, third.linked, third.copied), (0, 0, 1));
+    assert_eq!(restored(&scene.disk, None).unwrap(), model(&[]));
+    let segments = |name: &(std::path::PathBuf, Vec<u8>)| {
+        name.0.starts_with(BACKUP) && name.0.extension().is_some_and(|it| it == "seg")
+    };
+    assert_eq!(scene.disk.files().iter().filter(|file| segments(file)).count(), 1);
+    scene.expect(&[]);
+}
+
+#[test]
+fn every_seq_that_is_kept_can_be_restored() {
+    let scene = Scene::new();
+    let mut states = Vec::new();
+    let mut now = Model::new();
+    let mut rng = Rng::new(7);
+    for number in 0..200 {
+        let key = format!("{}", rng.below(12));
+        let written = if rng.one_in(4) {
+            now.remove(key.as_bytes());
+            scene.store.remove(&key).unwrap()
+        } else {
+            now.insert(key.clone().into_bytes(), format!("{number}").into_bytes());
+            scene.store.set(&key, format!("{number}")).unwrap()
+        };
+        states.push((written.seq, now.clone()));
+        if number == 100 {
+            scene.store.compact().unwrap();
+        }
+        if rng.one_in(20) {
+            scene.store.rotate().unwrap();
+        }
+    }
+    scene.store.backup(BACKUP).unwrap();
+    let floor = states[100].0;
+    for (seq, state) in states {
+        match restored(&scene.disk, Some(seq)) {
+            Ok(found) => assert!(seq >= floor && found == state, "seq {seq}"),
+            Err(KvsError::HistoryGone { seq: asked, floor: said }) => {
+                assert!(asked == seq && seq < floor && said <= floor, "seq {seq}");
+            }
+            Err(error) => panic!("seq {seq}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_crash_in_a_backup_leaves_the_one_before_or_the_new_one() {
+    for has_earlier in [false, true] {
+        let scene = Scene::new();
+        scene.set("a", "1");
+        scene.rotate();
+        if has_earlier {
+            scene.store.backup(BACKUP).unwrap();
+        }
+        scene.set("b", "1");
+        scene.rotate();
+        scene.set("c", "1");
+        let (older, newer) = (model(&[("a", "1")]), model(&[("a", "1"), ("b", "1"), ("c", "1")]));
+        scene.disk.record();
+        scene.store.backup(BACKUP).unwrap();
+        let trace = scene.disk.take_trace();
+        let mut replay = trace.replay();
+        let mut rng = Rng::new(trace.len() as u64);
+        for at in 0..=trace.len() {
+            replay.advance_to(at);
+            for plan in CrashPlan::choose(replay.pending(), 60, &mut rng) {
+                let disk = SimDisk::of(replay.crash(&plan));
+                let place = || format!("call {at}, {plan:?}, pending:{}", replay.describe());
+                match restored(&disk, None) {
+                    Ok(found) if found == newer => {}
+                    // The segment that grew may be there as a whole already.
+                    Ok(found) if has_earlier && at < trace.len() => {
+                        assert!(newer.iter().zip(&found).all(|(a, b)| a == b), "{}", place());
+                        assert!(found.len() >= older.len(), "{}", place());
+                    }
+                    Err(KvsError::NotAStore { .. }) if !has_earlier && at < trace.len() => {}
+                    other => panic!("{other:?}: {}", place()),
+                }
+                let scene = Scene::on(disk, 5).unwrap();
+                scene.store.backup(BACKUP).unwrap();
+                let found = scene.contents().unwrap();
+                assert_eq!(restored(&scene.disk, None).unwrap(), found, "{}", place());
+                scene.die();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_backup_that_fails_leaves_the_store_and_the_one_before() {
+    for after in 0.. {
+        let scene = Scene::new();
+        scene.set("a", "1");
+        scene.store.backup(BACKUP).unwrap();
+        scene.rotate();
+        scene.set("a", "2");
+        scene.rotate();
+        scene.set("b", "1");
+        let before = scene.disk.calls(None);
+        let failure = if after % 2 == 0 { Failure::Enospc } else { Failure::Eio };
+        scene.disk.set_fault(Fault { kind: None, after: after / 2, failure, forever: true });
+        let backup = scene.store.backup(BACKUP);
+        let calls = scene.disk.calls(None) - before;
+        scene.disk.clear_faults();
+        let newer = model(&[("a", "2"), ("b", "1")]);
+        if backup.is_ok() && after / 2 >= calls {
+            assert_eq!(restored(&scene.disk, None).unwrap(), newer);
+            break;
+        }
+        let found = restored(&scene.disk, None).unwrap();
+        let is_older = [model(&[("a", "1")]), model(&[("a", "2")])].contains(&found);
+        assert!(is_older || found == newer, "fault {after}: {found:?}");
+        scene.set("c", "1");
+        scene.store.backup(BACKUP).unwrap();
+        assert_eq!(restored(&scene.disk, None).unwrap(), scene.contents().unwrap());
+        scene.expect(&[("a", "2"), ("b", "1"), ("c", "1")]);
+    }
+}
+
+#[test]
+fn only_what_makes_sense_is_backed_up_restored_and_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (store, other) = (Store::open(at("data")).unwrap(), Store::open(at("other")).unwrap());
+    store.set("key", "value").unwrap();
+    store.backup(at("backup")).unwrap();
+    let is_not_empty = |result: Result<()>| matches!(result, Err(KvsError::NotEmpty { .. }));
+    assert!(is_not_empty(other.backup(at("backup")).map(drop)), "the backup of another store");
+    assert!(is_not_empty(store.backup(at("other")).map(drop)), "another store");
+    assert!(is_not_empty(store.backup(at("data")).map(drop)), "the store itself");
+    std::fs::create_dir(at("full")).unwrap();
+    std::fs::write(at("full").join("letter"), "Dear").unwrap();
+    assert!(is_not_empty(store.backup(at("full")).map(drop)));
+    let back = |from: &str, to: &str, seq| restore(&at(from), &at(to), seq, &mut |_| ());
+    assert!(is_not_empty(back("backup", "other", None).map(drop)), "over a store");
+    assert!(matches!(back("full", "new", None), Err(KvsError::NotAStore { .. })));
+    assert!(!at("new").exists());
+    assert!(matches!(Store::open(at("backup")), Err(KvsError::IsABackup { .. })));
+    assert_eq!(back("backup", "new", Some(u64::MAX)).unwrap().keys, 1);
+    let restored = Store::open(at("new")).unwrap();
+    assert_eq!(restored.get("key").unwrap().as_deref(), Some(&b"value"[..]));
+    // It has an identity of its own.
+    assert!(is_not_empty(restored.backup(at("backup")).map(drop)));
+    // A flipped bit is found, and nothing is made of it.
+    let segment = at("backup").join("0000000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let place = bytes.windows(5).position(|it| it == b"value").unwrap();
+    bytes[place] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    assert!(matches!(back("backup", "again", None), Err(KvsError::Corrupt { .. })));
+    assert!(!at("again").exists());
+}
+
+/// Money goes from account to account. In every backup, all of it is there.
+#[test]
+fn a_backup_is_of_one_moment_while_writes_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let options = Options::new().segment_bytes(16 << 10).durability(Durability::Os);
+    let store = options.open(at("data")).unwrap();
+    let done = AtomicBool::new(false);
+    let transfer = |step: usize| {
+        let mut batch = Batch::new();
+        batch.set(format!("{}", step % 97), "-1").set(format!("and {}", step % 97), "1");
+        batch.remove(format!("{}", step % 31)).remove(format!("and {}", step % 31));
+        store.write(&batch).unwrap();
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| (0..).take_while(|_| !done.load(Ordering::Relaxed)).for_each(transfer));
+        for round in 0..8 {
+            store.backup(at("backup")).unwrap();
+            if round % 3 == 1 {
+                store.compact().unwrap();
+            }
+            let to = at(&format!("{round}"));
+            restore(&at("backup"), &to, None, &mut |_| ()).unwrap();
+            let restored = Store::open(to).unwrap();
+            let keys = restored.keys().collect::<Result<Vec<_>>>().unwrap();
+            let pairs = keys.iter().filter(|key| !key.starts_with(b"and "));
+            let whole = |key: &&Vec<u8>| keys.contains(&[&b"and "[..], key].concat());
+            assert_eq!(pairs.clone().filter(whole).count() * 2, keys.len(), "round {round}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
