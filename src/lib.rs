@@ -24,7 +24,8 @@
 //! - [`Store`] is the engine, opened with [`Options`]; [`Durability`] says when a write is
 //!   acknowledged, for the store and, where it matters, for one write.
 //! - [`KvStore`] is the same store with strings for keys and values.
-//! - [`verify`] and [`salvage`] are for directories that have come to harm.
+//! - [`verify`] and [`salvage`] are for directories that have come to harm, [`reset_clock`] is for
+//!   those that have seen a wrong clock.
 //! - [`KvsError`] is the one error type.
 
 pub mod error;
@@ -41,6 +42,6 @@ pub use options::{
     SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
 pub use store::{
-    Damage, Iter, Keys, Progress, Records, SalvageReport, SegmentStats, Stats, Store, Value,
-    VerifyReport, Versioned, Written, salvage, verify,
+    ClockReset, Damage, Iter, Keys, Progress, Records, SalvageReport, SegmentStats, Stats, Store,
+    Value, VerifyReport, Versioned, Written, reset_clock, salvage, verify,
 };

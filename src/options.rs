@@ -255,6 +255,8 @@ pub struct Options {
     pub(crate) ballast_bytes: u64,
     pub(crate) compaction: bool,
     pub(crate) must_exist: bool,
+    /// Whether time begins at the wall clock, even if the floor on disk is ahead of it.
+    pub(crate) reset_clock: bool,
     pub(crate) on_background_error: Option<ErrorCallback>,
 }
 
@@ -269,6 +271,7 @@ impl Default for Options {
             ballast_bytes: 1 << 20,
             compaction: true,
             must_exist: false,
+            reset_clock: false,
             on_background_error: None,
         }
     }

@@ -44,6 +44,7 @@ mod open;
 mod registry;
 mod change;
 mod expiry;
+mod clock_floor;
 mod damage;
 mod verify;
 mod salvage;
@@ -56,6 +57,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+pub use clock_floor::{ClockReset, reset_clock};
 pub use damage::Damage;
 pub use group::Written;
 pub use iter::{Iter, Keys, Records};

@@ -19,7 +19,7 @@ use super::load::Source;
 use super::manifest::{Manifest, Named, State};
 use super::names::{self, Name, SegmentId};
 use super::record::Record;
-use super::scan::{Scan, beyond, holds_records};
+use super::scan::{Found, Scan, beyond, holds_records};
 use super::segment::{HEADER_BYTES, Segment, Shelf};
 use crate::error::{KvsError, Result};
 
@@ -243,12 +243,7 @@ fn scan_open(
             seqs = Some((min.min(seq), max.max(seq)));
             records += 1;
         }
-        // Marks below what the manifest knows are older than its own floor.
-        if let Record::Mark { clock_floor_ms: floor, .. } = found.record
-            && found.offset >= durable_upto
-        {
-            clock_floor_ms = clock_floor_ms.max(u64::from_le_bytes(floor));
-        }
+        clock_floor_ms = clock_floor_ms.max(marked_floor_ms(&found, durable_upto));
     }
     let (end, sealed, marked_upto) = (scan.offset(), scan.sealed(), scan.durable_upto());
     segment.set_end(end);
@@ -261,6 +256,17 @@ fn scan_open(
         || holds_records(&*segment.file, &segment.path, segment.salt, file_len)?;
     let named = *named;
     Ok(Opened { segment, named, builder, durable_upto, seqs, clock_floor_ms, sealed, begun })
+}
+
+/// What the time is at least by a record that is a mark; 0 by any other. Marks below what the
+/// manifest knows to be durable are older than its own floor, which may have been lowered since.
+pub(crate) fn marked_floor_ms(found: &Found<'_>, durable_upto: u64) -> u64 {
+    match found.record {
+        Record::Mark { clock_floor_ms, .. } if found.offset >= durable_upto => {
+            u64::from_le_bytes(clock_floor_ms)
+        }
+        _ => 0,
+    }
 }
 
 /// Decides which of the segments that were open is the last of the log.
