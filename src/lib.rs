@@ -42,6 +42,7 @@ pub use options::{
     SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
 pub use store::{
-    ClockReset, Damage, Iter, Keys, Progress, Records, SalvageReport, SegmentStats, Stats, Store,
-    Value, VerifyReport, Versioned, Written, reset_clock, salvage, verify,
+    ClockReset, Content, Damage, Inspected, Iter, Keys, Progress, Records, SalvageReport,
+    SegmentStats, Stats, Store, Value, VerifyReport, Versioned, Written, inspect, reset_clock,
+    salvage, verify,
 };

@@ -48,6 +48,7 @@ mod clock_floor;
 mod damage;
 mod verify;
 mod salvage;
+mod inspect;
 #[cfg(any(test, fuzzing))]
 mod sim_disk;
 #[cfg(test)]
@@ -60,6 +61,7 @@ use std::thread::JoinHandle;
 pub use clock_floor::{ClockReset, reset_clock};
 pub use damage::Damage;
 pub use group::Written;
+pub use inspect::{Content, Inspected, inspect};
 pub use iter::{Iter, Keys, Records};
 pub use read::{Value, Versioned};
 pub use salvage::{SalvageReport, salvage};

@@ -64,6 +64,11 @@ impl Core {
         let segments = Segments::new();
         let number = || segments.claim_number();
         let mut recovered = recover(&shelf, manifest, &number)?;
+        let floor_ms = &mut recovered.manifest.clock_floor_ms;
+        *floor_ms = recovered.clock_floor_ms.max(*floor_ms);
+        if options.reset_clock {
+            *floor_ms = environment.clock.wall_ms().min(*floor_ms);
+        }
         let active = match recovered.active.take() {
             Some(active) => active,
             None => begin_log(&shelf, &mut recovered, options, &number, &random)?,
@@ -82,10 +87,6 @@ impl Core {
     ) -> Result<Core> {
         let Recovered { mut manifest, sources, .. } = recovered;
         let (keydir, pins) = (Keydir::new(), Pins::new());
-        manifest.clock_floor_ms = manifest.clock_floor_ms.max(recovered.clock_floor_ms);
-        if options.reset_clock {
-            manifest.clock_floor_ms = manifest.clock_floor_ms.min(environment.clock.wall_ms());
-        }
         let time = Time::new(Arc::clone(&environment.clock), manifest.clock_floor_ms);
         let loaded = load(&sources, time.now_ms(), &mut keydir.write(&pins))?;
         if loaded.has_expiries {

@@ -189,7 +189,7 @@ fn verify_segment(
 }
 
 /// A hint must be what a scan of its segment gives; that there is none is all right.
-fn verify_hint(
+pub(crate) fn verify_hint(
     shelf: &Shelf,
     segment: &Segment,
     builder: Builder,

@@ -16,3 +16,5 @@ mod expiry;
 mod export;
 #[cfg(test)]
 mod import;
+#[cfg(test)]
+mod inspect;

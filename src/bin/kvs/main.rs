@@ -23,6 +23,7 @@ mod export;
 mod get;
 mod import;
 mod incr;
+mod inspect;
 mod rm;
 mod salvage;
 mod set;
@@ -76,6 +77,7 @@ enum Command {
     Stats(stats::Args),
     Compact(compact::Args),
     Verify(verify::Args),
+    Inspect(inspect::Args),
     Salvage(salvage::Args),
     Completions(completions::Args),
 }
@@ -109,6 +111,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Stats(args) => stats::run(dir, &args),
         Command::Compact(args) => compact::run(dir, &args),
         Command::Verify(args) => verify::run(dir, &args),
+        Command::Inspect(args) => inspect::run(dir, &args),
         Command::Salvage(args) => salvage::run(&args),
         Command::Completions(args) => completions::run(&args),
     }?;
