@@ -25,7 +25,8 @@
 //!   acknowledged, for the store and, where it matters, for one write.
 //! - [`KvStore`] is the same store with strings for keys and values.
 //! - [`verify`] and [`salvage`] are for directories that have come to harm, [`reset_clock`] is for
-//!   those that have seen a wrong clock.
+//!   those that have seen a wrong clock; [`doctor`] says what to do, and [`inspect`] what is in a
+//!   file.
 //! - [`KvsError`] is the one error type.
 
 pub mod error;
@@ -42,7 +43,7 @@ pub use options::{
     SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
 pub use store::{
-    ClockReset, Content, Damage, Inspected, Iter, Keys, Progress, Records, SalvageReport,
-    SegmentStats, Stats, Store, Value, VerifyReport, Versioned, Written, inspect, reset_clock,
-    salvage, verify,
+    ClockReset, Content, Damage, Finding, Inspected, Iter, Keys, Progress, Records, SalvageReport,
+    SegmentStats, Stats, Store, Value, Verdict, VerifyReport, Versioned, Written, doctor, inspect,
+    reset_clock, salvage, verify,
 };

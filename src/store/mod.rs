@@ -49,6 +49,9 @@ mod damage;
 mod verify;
 mod salvage;
 mod inspect;
+mod machine;
+mod survey;
+mod doctor;
 #[cfg(any(test, fuzzing))]
 mod sim_disk;
 #[cfg(test)]
@@ -60,6 +63,7 @@ use std::thread::JoinHandle;
 
 pub use clock_floor::{ClockReset, reset_clock};
 pub use damage::Damage;
+pub use doctor::{Finding, Verdict, doctor};
 pub use group::Written;
 pub use inspect::{Content, Inspected, inspect};
 pub use iter::{Iter, Keys, Records};

@@ -388,20 +388,23 @@ fn quarantine(shelf: &Shelf, segment: &Segment, range: Range<u64>) -> Result<()>
 /// Removes what no manifest names: outputs of a compaction that did not finish, segments prepared
 /// in vain, hints without a segment. Only files that carry this store's id are removed.
 pub(crate) fn remove_leftovers(shelf: &Shelf, manifest: &Manifest) -> Result<()> {
-    let list = shelf.disk.list(&shelf.directory);
-    let list = list.map_err(|error| KvsError::io("list", &shelf.directory, error))?;
-    let is_named = |id: SegmentId| manifest.segments.iter().any(|named| named.id() == id);
-    for name in list {
-        let is_leftover = match names::parse(&name) {
-            Name::Segment(id) => !is_named(id) && shelf.owns(id).unwrap_or(false),
-            Name::Hint(id) => !is_named(id),
-            Name::New => true,
-            Name::Other => false,
-        };
-        if is_leftover {
-            // What cannot be removed does no harm, and the next open tries again.
-            let _ = shelf.disk.remove(&shelf.path(&name));
-        }
+    for name in leftovers(shelf, manifest)? {
+        // What cannot be removed does no harm, and the next open tries again.
+        let _ = shelf.disk.remove(&shelf.path(&name));
     }
     Ok(())
+}
+
+/// The names of the files that no manifest names and that are this store's to remove.
+pub(crate) fn leftovers(shelf: &Shelf, manifest: &Manifest) -> Result<Vec<String>> {
+    let list = shelf.disk.list(&shelf.directory);
+    let mut list = list.map_err(|error| KvsError::io("list", &shelf.directory, error))?;
+    let is_named = |id: SegmentId| manifest.segments.iter().any(|named| named.id() == id);
+    list.retain(|name| match names::parse(name) {
+        Name::Segment(id) => !is_named(id) && shelf.owns(id).unwrap_or(false),
+        Name::Hint(id) => !is_named(id),
+        Name::New => true,
+        Name::Other => false,
+    });
+    Ok(list)
 }

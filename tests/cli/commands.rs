@@ -67,6 +67,7 @@ fn version_and_help() {
         "stats",
         "compact",
         "verify",
+        "doctor",
         "inspect",
         "salvage",
         "completions",
@@ -200,9 +201,15 @@ fn closed_output_is_never_success() {
         drop(reader);
         Ran::from(place.command(args).stdout(writer).output().unwrap())
     };
-    for line in
-        [&["rm", "none"][..], &["get", "key 5"], &["stats"], &["verify"], &["export"], &["inspect"]]
-    {
+    for line in [
+        &["rm", "none"][..],
+        &["get", "key 5"],
+        &["stats"],
+        &["verify"],
+        &["export"],
+        &["inspect"],
+        &["doctor"],
+    ] {
         let ran = unread(line);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(141), ""), "{line:?}");
     }

@@ -13,6 +13,8 @@ mod damage;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod export;
 #[cfg(test)]
 mod import;

@@ -18,6 +18,7 @@ mod output;
 
 mod compact;
 mod completions;
+mod doctor;
 mod expire;
 mod export;
 mod get;
@@ -77,6 +78,7 @@ enum Command {
     Stats(stats::Args),
     Compact(compact::Args),
     Verify(verify::Args),
+    Doctor(doctor::Args),
     Inspect(inspect::Args),
     Salvage(salvage::Args),
     Completions(completions::Args),
@@ -111,6 +113,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Stats(args) => stats::run(dir, &args),
         Command::Compact(args) => compact::run(dir, &args),
         Command::Verify(args) => verify::run(dir, &args),
+        Command::Doctor(args) => doctor::run(dir, &args),
         Command::Inspect(args) => inspect::run(dir, &args),
         Command::Salvage(args) => salvage::run(&args),
         Command::Completions(args) => completions::run(&args),
