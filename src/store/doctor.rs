@@ -17,7 +17,7 @@ use super::real_disk::{RealClock, RealDisk};
 use super::recovery::{holds_store, leftovers};
 use super::segment::Shelf;
 use super::survey::{Survey, quarantined, survey};
-use super::verify::{Progress, verify_unlocked};
+use super::verify::{Progress, VerifyReport, verify_unlocked};
 use crate::error::{KvsError, Result};
 use crate::options::Options;
 
@@ -94,12 +94,12 @@ impl Finding {
 ///
 /// Looks at the manifest, the headers and lengths of all files, and at the hints; with `deep`, at
 /// every record, as [`verify`](crate::verify) does, which calls `progress` now and then. Takes as
-/// much memory as an open of the store. Changes nothing, and needs no right to write. Nobody can
-/// open the store meanwhile; while somebody has it open, what is in it is not looked at.
+/// much memory as an open of the store. The limits are those of this process. Changes nothing, and
+/// needs no right to write. Nobody can open the store meanwhile; while somebody has it open, what
+/// is in it is not looked at.
 ///
 /// # Errors
-/// [`KvsError::Io`] if the directory cannot be listed, [`KvsError::OutOfMemory`],
-/// [`KvsError::StoreFull`]. Everything else that is wrong is a finding.
+/// [`KvsError::Io`] if the directory cannot be listed. Everything else that is wrong is a finding.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -115,28 +115,23 @@ pub fn doctor(
 ) -> Result<Vec<Finding>> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let machine = Machine::under(directory);
+    // Before anything is read: from here on nobody comes to change it.
+    let (owner, holder) = check_owner(holder_of(&directory.join(names::LOCK)));
     let (store, manifest) = check_store(&*disk, directory)?;
     let mut findings = vec![store];
-    let mut surveyed = None;
     if let Some(manifest) = &manifest {
-        let (owner, holder) = check_owner(holder_of(&directory.join(names::LOCK)));
         findings.push(owner);
         let now_ms = RealClock.wall_ms();
         findings.push(check_clock(clock_floor_ms(&disk, directory), now_ms));
-        if let Some(Holder::Process(_)) = holder {
-            if deep {
-                let found = "not looked for, as the store is in use";
-                findings.push(Finding::problem("damage", found, "stop that process first"));
-            }
-        } else {
+        let mut surveyed = None;
+        if !matches!(holder, Some(Holder::Process(_))) {
             let records = deep.then(|| verify_unlocked(Arc::clone(&disk), directory, progress));
-            let records = records.transpose()?.map(|report| report.damage);
-            let found = survey(&disk, directory, manifest, now_ms)?;
-            findings.push(check_damage(&found, records));
+            let found = survey(&disk, directory, manifest, now_ms);
+            surveyed = check_contents(found, records.transpose(), &mut findings);
             findings.push(check_leftovers(&disk, directory, manifest)?);
-            findings.push(check_garbage(&found));
-            findings.push(check_hints(&found));
-            surveyed = Some(found);
+        } else if deep {
+            let found = "not looked for, as the store is in use";
+            findings.push(Finding::problem("damage", found, "stop that process first"));
         }
         findings.push(check_quarantine(quarantined(&*disk, directory)));
         findings.push(check_space(&machine, segment_bytes(manifest, surveyed.as_ref())));
@@ -151,42 +146,53 @@ pub fn doctor(
 
 /// Whether there is a store, and its manifest if that can be read.
 fn check_store(disk: &dyn Disk, directory: &Path) -> Result<(Finding, Option<Manifest>)> {
-    let problem = |error: KvsError| {
-        let advice = match &error {
-            KvsError::ManifestMissing { .. } | KvsError::Corrupt { .. } => {
-                "`kvs salvage` copies what can be read into a new store"
-            }
-            KvsError::UnsupportedVersion { .. } => "use the version of kvs that wrote it, or newer",
-            KvsError::WrongEngine { .. } => "use the program that it belongs to",
-            _ => "look at the rights of the file and at the disk",
-        };
-        let (found, advice) = match error {
-            // The advice is in the sentence already.
-            KvsError::ManifestMissing { .. } => (error.to_string(), None),
-            error => (error.to_string(), Some(advice)),
-        };
-        Ok((Finding::problem("store", found, advice), None))
-    };
-    match holds_store(disk, directory) {
-        Ok(true) => {}
-        Ok(false) => return problem_without(directory),
-        Err(error @ KvsError::Io { action: "list", .. }) => return Err(error),
-        Err(error) => return problem(error),
-    }
-    match Manifest::read(disk, &directory.join(names::MANIFEST)) {
-        Ok(Some((version, manifest))) => {
+    let read = holds_store(disk, directory).and_then(|holds| {
+        let path = directory.join(names::MANIFEST);
+        let read = if holds { Manifest::read(disk, &path)? } else { None };
+        read.ok_or_else(|| KvsError::NotAStore { path: directory.to_owned() })
+    });
+    match read {
+        Ok((version, manifest)) => {
             let segments = count(manifest.segments.len() as u64, "segment");
             let found = format!("engine kvs, format version {version}, {segments}");
             Ok((Finding::ok("store", found), Some(manifest)))
         }
-        Ok(None) => problem_without(directory),
-        Err(error) => problem(error),
+        Err(error @ KvsError::Io { action: "list", .. }) => Err(error),
+        Err(error) => Ok((Finding::problem("store", error.to_string(), remedy(&error)), None)),
     }
 }
 
-fn problem_without(directory: &Path) -> Result<(Finding, Option<Manifest>)> {
-    let found = KvsError::NotAStore { path: directory.to_owned() }.to_string();
-    Ok((Finding::problem("store", found, "give its directory with --dir"), None))
+/// What to do about an error.
+fn remedy(error: &KvsError) -> Option<&'static str> {
+    match error {
+        KvsError::NotAStore { .. } => Some("give its directory with --dir"),
+        // The sentence says it already.
+        KvsError::ManifestMissing { .. } => None,
+        KvsError::Corrupt { .. } => Some("`kvs salvage` copies what can be read into a new store"),
+        KvsError::UnsupportedVersion { .. } => Some("use the kvs that wrote it, or a newer one"),
+        KvsError::WrongEngine { .. } => Some("use the program that it belongs to"),
+        _ => Some("look at the rights of the file, and at the disk"),
+    }
+}
+
+/// What is in the segments; none if that cannot be found out.
+fn check_contents(
+    found: Result<Survey>,
+    records: Result<Option<VerifyReport>>,
+    findings: &mut Vec<Finding>,
+) -> Option<Survey> {
+    match found.and_then(|found| Ok((found, records?))) {
+        Ok((found, records)) => {
+            findings.push(check_damage(&found, records.map(|report| report.damage)));
+            findings.push(check_garbage(&found));
+            findings.push(check_hints(&found));
+            Some(found)
+        }
+        Err(error) => {
+            findings.push(Finding::problem("damage", error.to_string(), remedy(&error)));
+            None
+        }
+    }
 }
 
 fn check_owner(holder: std::io::Result<Holder>) -> (Finding, Option<Holder>) {

@@ -316,20 +316,21 @@ fn inspect_segment(
     };
     let end = inspect_records(shelf, id, salt, see)?;
     if let Some(State::Sealed { len }) = named.map(|named| named.state)
-        && end != Some(len)
+        && let Some((end, sealed)) = end
+        && (end != len || !sealed)
     {
-        see(invalid(len, 0, "the manifest says that it is sealed with an end here"));
+        see(invalid(end, 0, "the manifest says that it is sealed, and at another length"));
     }
     Ok(())
 }
 
-/// Answers with the end of the records, if there is a seal and all before it is valid.
+/// Answers with the end of the records and whether a seal is there; none if anything is invalid.
 fn inspect_records(
     shelf: &Shelf,
     id: SegmentId,
     salt: Salt,
     see: &mut dyn FnMut(Inspected<'_>),
-) -> Result<Option<u64>> {
+) -> Result<Option<(u64, bool)>> {
     let segment = shelf.open_unchecked(id, salt)?;
     // To look at all of the file, whatever is known of its end.
     let (state, min_seq, max_seq) = (State::Open { durable_upto: 0 }, 0, u64::MAX);
@@ -349,7 +350,7 @@ fn inspect_records(
             if start < limit {
                 see(Inspected::Unused { offset: start, bytes: limit - start });
             }
-            break sealed.then_some(start);
+            break (start, sealed);
         }
         is_whole = false;
         let reason = scan.reason();
@@ -361,13 +362,14 @@ fn inspect_records(
             if end < limit {
                 see(Inspected::Unused { offset: end, bytes: limit - end });
             }
-            break None;
+            break (end, false);
         }
     };
     for damage in suspect.untold() {
+        is_whole = false;
         see(Inspected::Invalid { damage, bytes: 0 });
     }
-    Ok(end.filter(|_| is_whole))
+    Ok(is_whole.then_some(end))
 }
 
 fn shown<'a>(found: &Found<'a>) -> Inspected<'a> {

@@ -90,7 +90,7 @@ fn what_is_not_valid_is_told_and_what_lies_behind_it_is_shown() {
     bytes[at] ^= 1;
     place.write(&path, &bytes);
     let ran = place.run(&["inspect", &name]);
-    ran.complained_like(&format!("{name} has 1 damaged place"));
+    ran.complained_like(&format!("data/{name} has 1 damaged place"));
     let damaged = words(&ran.stdout);
     let line = damaged
         .iter()
@@ -131,14 +131,14 @@ fn a_header_that_is_damaged_is_made_up_for_by_the_manifest() {
             .count()
     };
     let ran = place.run(&["inspect", "1"]);
-    ran.complained_like("1 has 1 damaged place");
+    ran.complained_like("data/0000000001.seg has 1 damaged place");
     assert_eq!(
         (words(&ran.stdout)[0].join(" "), sets(&ran)),
         ("0 48 invalid the header is damaged".to_owned(), 10,)
     );
     fs::remove_file(place.path("data/MANIFEST")).unwrap();
     let ran = place.run(&["inspect", "1"]);
-    ran.complained_like("1 has 2 damaged places");
+    ran.complained_like("data/0000000001.seg has 2 damaged places");
     assert_eq!(sets(&ran), 0);
 }
 
@@ -150,7 +150,9 @@ fn damaged_manifests_and_hints_are_told() {
         let whole = place.read(&path);
         for cut in [0, 7, 40, whole.len() - 1] {
             place.write(&path, &whole[..cut]);
-            place.run(&["inspect", name]).complained_like(&format!("{name} has 1 damaged place"));
+            place
+                .run(&["inspect", name])
+                .complained_like(&format!("data/{name} has 1 damaged place"));
         }
         for at in [0, 9, whole.len() - 1] {
             let mut bytes = whole.clone();

@@ -29,9 +29,11 @@ pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     open::check_directory(dir)?;
     let mut output = Output::create(None)?;
     let mut written = Ok(());
-    let mut places = 0;
+    let mut damaged = Vec::new();
     let inspected = kvs::inspect(dir, args.file.as_deref(), &mut |piece| {
-        places += usize::from(matches!(piece, Inspected::Invalid { .. }));
+        if let Inspected::Invalid { damage, .. } = &piece {
+            damaged.push(damage.path.clone());
+        }
         if written.is_ok() {
             written = output.write(format!("{}\n", line(&piece)).as_bytes());
         }
@@ -39,11 +41,10 @@ pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     written?;
     output.finish()?;
     inspected?;
-    if places > 0 {
-        let name = name_of(args.file.as_deref().unwrap_or(dir));
-        return Err(Failure::Damaged { name, places });
+    match damaged.first() {
+        Some(path) => Err(Failure::Damaged { name: name_of(path), places: damaged.len() }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn line(piece: &Inspected<'_>) -> String {
