@@ -197,8 +197,8 @@ pub enum KvsError {
         /// The seq of the snapshot.
         seq: u64,
     },
-    /// The directory holds something, and was to be empty, or for a backup to hold an earlier one of
-    /// the same store.
+    /// The directory holds something, and was to be empty, or for a backup to hold an earlier one
+    /// of the same store.
     #[error("{} is not empty", path.display())]
     NotEmpty {
         /// The directory.

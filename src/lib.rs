@@ -24,7 +24,9 @@
 //! - [`Store`] is the engine, opened with [`Options`]; [`Durability`] says when a write is
 //!   acknowledged, for the store and, where it matters, for one write.
 //! - [`KvStore`] is the same store with strings for keys and values.
-//! - [`verify`] and [`salvage`] are for directories that have come to harm.
+//! - [`verify`] and [`salvage`] are for directories that have come to harm, [`reset_clock`] is for
+//!   those that have seen a wrong clock; [`doctor`] says what to do, and [`inspect`] what is in a
+//!   file.
 //! - [`KvsError`] is the one error type.
 
 pub mod error;
@@ -41,7 +43,8 @@ pub use options::{
     SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
 pub use store::{
-    BackupReport, Damage, Iter, Keys, Progress, Range, RangeKeys, Records, RestoreReport,
-    SalvageReport, SegmentStats, Snapshot, Stats, Store, Value, VerifyReport, Versioned, Written,
-    restore, salvage, verify,
+    BackupReport, ClockReset, Content, Damage, Finding, Inspected, Iter, Keys, Progress, Range,
+    RangeKeys, Records, RestoreReport, SalvageReport, SegmentStats, Snapshot, Stats, Store, Value,
+    Verdict, VerifyReport, Versioned, Written, doctor, inspect, reset_clock, restore, salvage,
+    verify,
 };

@@ -277,6 +277,8 @@ pub struct Options {
     pub(crate) snapshot_bytes: u64,
     pub(crate) compaction: bool,
     pub(crate) must_exist: bool,
+    /// Whether time begins at the wall clock, even if the floor on disk is ahead of it.
+    pub(crate) reset_clock: bool,
     pub(crate) on_background_error: Option<ErrorCallback>,
 }
 
@@ -293,6 +295,7 @@ impl Default for Options {
             snapshot_bytes: 1 << 30,
             compaction: true,
             must_exist: false,
+            reset_clock: false,
             on_background_error: None,
         }
     }

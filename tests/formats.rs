@@ -4,6 +4,9 @@
 //! `formats/v1` and `v2` were made by this file as it was then, the newest with
 //! `KVS_MAKE_FORMAT=<new directory>`: several segments, hints, a batch, removes, since version 2
 //! keys that expire, and an end that was never closed.
+//!
+//! `formats/v2.txt` is what `kvs inspect` says of the newest: the format as text, in which a change
+//! shows. It is written anew with `KVS_MAKE_GOLDEN=1`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
@@ -152,4 +155,33 @@ fn is_read(version: u32, look: impl Fn(&Store)) {
     let store = Store::open(dir.path()).unwrap();
     check(&store, &expected);
     look(&store);
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn the_newest_version_as_text() {
+    let directory = directory_of(NEWEST);
+    let mut names: Vec<String> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name == "MANIFEST" || name.contains('.'))
+        .collect();
+    names.sort();
+    let mut dump = String::new();
+    for name in names {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kvs"));
+        let output =
+            command.arg("--dir").arg(&directory).args(["inspect", &name]).output().unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
+        dump.push_str(&format!("== {name}\n{}\n", String::from_utf8(output.stdout).unwrap()));
+    }
+    let golden = directory.with_extension("txt");
+    if std::env::var_os("KVS_MAKE_GOLDEN").is_some() {
+        fs::write(&golden, &dump).unwrap();
+    }
+    let golden = fs::read_to_string(golden).unwrap();
+    for (number, (found, expected)) in (1..).zip(dump.lines().zip(golden.lines())) {
+        assert_eq!(found, expected, "line {number}");
+    }
+    assert_eq!(dump.lines().count(), golden.lines().count());
 }

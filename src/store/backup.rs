@@ -210,10 +210,9 @@ impl Destination<'_> {
             opened => opened.map_err(|error| KvsError::io("open", &path, error))?,
         };
         let len = file.len().map_err(|error| KvsError::io("read", &path, error))?;
-        let here = Shelf { directory: self.directory.to_owned(), ..shelf.clone() };
-        let is_same = stated(&*file, &path)?
-            .is_some_and(|it| (it.id, it.salt) == (segment.id, segment.salt))
-            && here.owns(segment.id)?;
+        let wanted = (shelf.store_id, segment.id, segment.salt);
+        let is_same =
+            stated(&*file, &path)?.is_ok_and(|it| (it.store_id, it.id, it.salt) == wanted);
         Ok(is_same && len == segment.end())
     }
 

@@ -18,7 +18,7 @@ pub(crate) const AHEAD_MS: u64 = 1000;
 /// How far it is ahead at least, before it is moved again.
 const AHEAD_MIN_MS: u64 = AHEAD_MS / 2;
 /// A larger step of the wall clock is not believed.
-const JUMP_MS: u64 = 24 * 60 * 60 * 1000;
+pub(crate) const JUMP_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The expiry of a record that does not expire.
 pub(crate) const NEVER: u64 = 0;

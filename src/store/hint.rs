@@ -18,8 +18,8 @@ use super::scan::Found;
 use super::segment::{HEADER_BYTES, Segment, Shelf, StoreId};
 
 const MAGIC: [u8; 8] = *b"KVS-HINT";
-const VERSION: u32 = 1;
-const HEAD_BYTES: usize = 72;
+pub(crate) const VERSION: u32 = 1;
+pub(crate) const HEAD_BYTES: usize = 72;
 /// The fewest and the most bytes of an entry: kind and hash, then four numbers of variable length.
 const ENTRY_BYTES_MIN: u64 = 1 + IDENTITY_BYTES as u64 + 4;
 const ENTRY_BYTES_MAX: u64 = 1 + IDENTITY_BYTES as u64 + 4 * 9;
@@ -185,6 +185,29 @@ impl Head {
     fn encode(&self) -> Vec<u8> {
         wincode::config::serialize(self, record::encoding()).unwrap_or_default()
     }
+}
+
+/// What the head of a hint file states, for tools that want to know which segment it is for.
+pub(crate) struct Stated {
+    pub(crate) subject: Subject,
+    pub(crate) entries: u64,
+    pub(crate) tombstone_bytes: u64,
+}
+
+/// Takes the head of a hint file without knowing what it should say. Nothing in it is verified.
+pub(crate) fn stated(head: &[u8]) -> Option<Stated> {
+    let head: Head = wincode::config::deserialize_exact(head, record::encoding()).ok()?;
+    if head.magic != MAGIC || head.version != VERSION.to_le_bytes() {
+        return None;
+    }
+    let subject = Subject {
+        store_id: head.store_id,
+        id: SegmentId(u64::from_le_bytes(head.segment)),
+        salt: Salt(u64::from_le_bytes(head.salt)),
+        len: u64::from_le_bytes(head.segment_len),
+    };
+    let [entries, tombstone_bytes] = [head.entries, head.tombstone_bytes].map(u64::from_le_bytes);
+    Some(Stated { subject, entries, tombstone_bytes })
 }
 
 /// Covers all entries, and then the head up to the checksum.

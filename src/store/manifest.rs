@@ -131,20 +131,20 @@ impl Manifest {
 
     /// Reads the manifest of a directory; none if there is none.
     pub(crate) fn load(disk: &dyn Disk, directory: &Path) -> Result<Option<Manifest>> {
-        let path = directory.join(names::MANIFEST);
-        let io = |action| {
-            let path = path.clone();
-            move |error| KvsError::io(action, &path, error)
-        };
-        let file = match disk.open(&path, Access::Read) {
+        let read = Manifest::read(disk, &directory.join(names::MANIFEST))?;
+        Ok(read.map(|(_, manifest)| manifest))
+    }
+
+    /// Reads a manifest, and the version of the format that it states; none if there is no file.
+    pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Option<(u32, Manifest)>> {
+        let io = |action| move |error| KvsError::io(action, path, error);
+        let file = match disk.open(path, Access::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(io("open"))?,
         };
         let len = file.len().map_err(io("read"))?;
-        let corrupt = |reason| {
-            let path = path.clone();
-            KvsError::Corrupt { path, segment: None, offset: 0, reason }
-        };
+        let corrupt =
+            |reason| KvsError::Corrupt { path: path.to_owned(), segment: None, offset: 0, reason };
         let len = usize::try_from(len).ok().filter(|len| *len as u64 <= BYTES_MAX);
         let mut bytes = vec![0; len.ok_or_else(|| corrupt("it is too long"))?];
         let read = read_full_at(&*file, &mut bytes, 0).map_err(io("read"))?;
@@ -160,7 +160,8 @@ impl Manifest {
         }
         // The version is covered by the checksum of its own format; a newer one may have another.
         if field(8) > VERSION {
-            return Err(KvsError::UnsupportedVersion { path, found: field(8), supported: VERSION });
+            let (path, found) = (path.to_owned(), field(8));
+            return Err(KvsError::UnsupportedVersion { path, found, supported: VERSION });
         }
         if checksum(field(8), body) != field(12) {
             return Err(corrupt("the checksum does not match"));
@@ -169,7 +170,7 @@ impl Manifest {
         if !manifest.is_plausible() {
             return Err(corrupt("it has a number that no store comes to"));
         }
-        Ok(Some(manifest))
+        Ok(Some((field(8), manifest)))
     }
 
     fn decode(mut body: &[u8]) -> Option<Manifest> {

@@ -49,11 +49,16 @@ mod open;
 mod registry;
 mod change;
 mod expiry;
+mod clock_floor;
 mod damage;
 mod verify;
 mod restore;
 mod backup;
 mod salvage;
+mod inspect;
+mod machine;
+mod survey;
+mod doctor;
 #[cfg(any(test, fuzzing))]
 mod sim_disk;
 #[cfg(test)]
@@ -64,8 +69,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub use backup::BackupReport;
+pub use clock_floor::{ClockReset, reset_clock};
 pub use damage::Damage;
+pub use doctor::{Finding, Verdict, doctor};
 pub use group::Written;
+pub use inspect::{Content, Inspected, inspect};
 pub use iter::{Iter, Keys, Records};
 pub use range::{Range, RangeKeys};
 pub use read::{Value, Versioned};

@@ -65,6 +65,11 @@ impl Core {
         let segments = Segments::new();
         let number = || segments.claim_number();
         let mut recovered = recover(&shelf, manifest, &number)?;
+        let floor_ms = &mut recovered.manifest.clock_floor_ms;
+        *floor_ms = recovered.clock_floor_ms.max(*floor_ms);
+        if options.reset_clock {
+            *floor_ms = environment.clock.wall_ms().min(*floor_ms);
+        }
         let active = match recovered.active.take() {
             Some(active) => active,
             None => begin_log(&shelf, &mut recovered, options, &number, &random)?,
@@ -83,7 +88,6 @@ impl Core {
     ) -> Result<Core> {
         let Recovered { mut manifest, sources, .. } = recovered;
         let (keydir, pins) = (Keydir::new(), Pins::new());
-        manifest.clock_floor_ms = manifest.clock_floor_ms.max(recovered.clock_floor_ms);
         let time = Time::new(Arc::clone(&environment.clock), manifest.clock_floor_ms);
         let loaded = load(&sources, (u64::MAX, time.now_ms()), &mut keydir.write(&pins))?;
         if loaded.has_expiries {
@@ -196,8 +200,9 @@ impl Core {
         };
         match self.with_ballast(|| self.change_manifest(note_end)) {
             Ok(()) => {}
-            // The log is synced: nothing is lost but the note that this was a clean end.
-            Err(KvsError::DiskFull { .. }) => return Ok(()),
+            // The log is synced: nothing is lost but the note that this was a clean end. Without
+            // it, marks in the log would still say that it is later than a reset clock says.
+            Err(KvsError::DiskFull { .. }) if !self.options.reset_clock => return Ok(()),
             Err(error) => return Err(error),
         }
         if let Some(prepared) = prepared {

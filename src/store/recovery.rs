@@ -19,7 +19,7 @@ use super::load::Source;
 use super::manifest::{Manifest, Named, State};
 use super::names::{self, Name, SegmentId};
 use super::record::Record;
-use super::scan::{Scan, beyond, holds_records};
+use super::scan::{Found, Scan, beyond, holds_records};
 use super::segment::{HEADER_BYTES, Segment, Shelf};
 use crate::error::{KvsError, Result};
 
@@ -246,12 +246,7 @@ fn scan_open(
             seqs = Some((min.min(seq), max.max(seq)));
             records += 1;
         }
-        // Marks below what the manifest knows are older than its own floor.
-        if let Record::Mark { clock_floor_ms: floor, .. } = found.record
-            && found.offset >= durable_upto
-        {
-            clock_floor_ms = clock_floor_ms.max(u64::from_le_bytes(floor));
-        }
+        clock_floor_ms = clock_floor_ms.max(marked_floor_ms(&found, durable_upto));
     }
     let (end, sealed, marked_upto) = (scan.offset(), scan.sealed(), scan.durable_upto());
     segment.set_end(end);
@@ -264,6 +259,17 @@ fn scan_open(
         || holds_records(&*segment.file, &segment.path, segment.salt, file_len)?;
     let named = *named;
     Ok(Opened { segment, named, builder, durable_upto, seqs, clock_floor_ms, sealed, begun })
+}
+
+/// What the time is at least by a record that is a mark; 0 by any other. Marks below what the
+/// manifest knows to be durable are older than its own floor, which may have been lowered since.
+pub(crate) fn marked_floor_ms(found: &Found<'_>, durable_upto: u64) -> u64 {
+    match found.record {
+        Record::Mark { clock_floor_ms, .. } if found.offset >= durable_upto => {
+            u64::from_le_bytes(clock_floor_ms)
+        }
+        _ => 0,
+    }
 }
 
 /// Decides which of the segments that were open is the last of the log.
@@ -385,20 +391,23 @@ fn quarantine(shelf: &Shelf, segment: &Segment, range: Range<u64>) -> Result<()>
 /// Removes what no manifest names: outputs of a compaction that did not finish, segments prepared
 /// in vain, hints without a segment. Only files that carry this store's id are removed.
 pub(crate) fn remove_leftovers(shelf: &Shelf, manifest: &Manifest) -> Result<()> {
-    let list = shelf.disk.list(&shelf.directory);
-    let list = list.map_err(|error| KvsError::io("list", &shelf.directory, error))?;
-    let is_named = |id: SegmentId| manifest.segments.iter().any(|named| named.id() == id);
-    for name in list {
-        let is_leftover = match names::parse(&name) {
-            Name::Segment(id) => !is_named(id) && shelf.owns(id).unwrap_or(false),
-            Name::Hint(id) => !is_named(id),
-            Name::New => true,
-            Name::Other => false,
-        };
-        if is_leftover {
-            // What cannot be removed does no harm, and the next open tries again.
-            let _ = shelf.disk.remove(&shelf.path(&name));
-        }
+    for name in leftovers(shelf, manifest)? {
+        // What cannot be removed does no harm, and the next open tries again.
+        let _ = shelf.disk.remove(&shelf.path(&name));
     }
     Ok(())
+}
+
+/// The names of the files that no manifest names and that are this store's to remove.
+pub(crate) fn leftovers(shelf: &Shelf, manifest: &Manifest) -> Result<Vec<String>> {
+    let list = shelf.disk.list(&shelf.directory);
+    let mut list = list.map_err(|error| KvsError::io("list", &shelf.directory, error))?;
+    let is_named = |id: SegmentId| manifest.segments.iter().any(|named| named.id() == id);
+    list.retain(|name| match names::parse(name) {
+        Name::Segment(id) => !is_named(id) && shelf.owns(id).unwrap_or(false),
+        Name::Hint(id) => !is_named(id),
+        Name::New => true,
+        Name::Other => false,
+    });
+    Ok(list)
 }

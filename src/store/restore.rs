@@ -151,8 +151,8 @@ pub(crate) fn read_backup(disk: Arc<dyn Disk>, from: &Path) -> Result<(Manifest,
     Ok((recovered.manifest, recovered.sources))
 }
 
-/// Of each key that is there after the seq `upto`, its record and the segment in which that lies, in
-/// the order of the seqs.
+/// Of each key that is there after the seq `upto`, its record and the segment in which that lies,
+/// in the order of the seqs.
 fn newest(sources: &[Source], upto: u64, now_ms: u64) -> Result<Vec<(Entry, &Segment)>> {
     let (keydir, pins) = (Keydir::new(), Pins::new());
     load(sources, (upto, now_ms), &mut keydir.write(&pins))?;

@@ -182,7 +182,7 @@ fn named_by_headers(
         let opened = disk.open(&path, Access::Read);
         let header = opened.map_err(|error| KvsError::io("open", &path, error)).and_then(|file| {
             file_len = file.len().unwrap_or_default();
-            stated(&*file, &path)?.ok_or_else(corrupt)
+            stated(&*file, &path)?.map_err(|_| corrupt())
         });
         match header {
             Ok(header) => named.push(Named {
@@ -241,7 +241,7 @@ impl Gathered {
         let segment = shelf.open_unchecked(named.id(), named.salt())?;
         let suspect = Suspect::new(segment, *named, is_whole)?;
         let segment = &suspect.segment;
-        let header = stated(&*segment.file, &segment.path)?;
+        let header = stated(&*segment.file, &segment.path)?.ok();
         if header.is_none_or(|it| it.id != named.id() || it.salt != named.salt()) {
             let header = 0..HEADER_BYTES as u64;
             self.report.damage.push(suspect.damage(header, "the header is damaged"));

@@ -208,16 +208,25 @@ impl Shelf {
 
 /// What the header of a segment file states about it, for tools that have no manifest.
 pub(crate) struct Stated {
+    pub(crate) store_id: StoreId,
     pub(crate) id: SegmentId,
     pub(crate) salt: Salt,
 }
 
-/// Reads the header of a segment file without knowing what it should say.
-pub(crate) fn stated(file: &dyn DiskFile, path: &Path) -> Result<Option<Stated>> {
-    let header = read_header(file, path)?.ok();
-    Ok(header.filter(|header| header.version == VERSION.to_le_bytes()).map(|header| Stated {
-        id: SegmentId(u64::from_le_bytes(header.id)),
-        salt: Salt(u64::from_le_bytes(header.salt)),
+/// Reads the header of a segment file without knowing what it should say; or why it is none.
+pub(crate) fn stated(
+    file: &dyn DiskFile,
+    path: &Path,
+) -> Result<std::result::Result<Stated, &'static str>> {
+    Ok(read_header(file, path)?.and_then(|header| {
+        if header.version != VERSION.to_le_bytes() {
+            return Err("the header is of another version of the format");
+        }
+        Ok(Stated {
+            store_id: header.store_id,
+            id: SegmentId(u64::from_le_bytes(header.id)),
+            salt: Salt(u64::from_le_bytes(header.salt)),
+        })
     }))
 }
 

@@ -87,6 +87,15 @@ pub(crate) fn verify_on(
         return Err(KvsError::NotAStore { path: directory.to_owned() });
     }
     let _lock = lock_to_read(&*disk, directory)?;
+    verify_unlocked(disk, directory, progress)
+}
+
+/// As `verify_on`, of a directory that holds a store to which nobody writes.
+pub(crate) fn verify_unlocked(
+    disk: Arc<dyn Disk>,
+    directory: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     let manifest = match Manifest::load(&*disk, directory) {
         Ok(Some(manifest)) => manifest,
@@ -189,7 +198,7 @@ fn verify_segment(
 }
 
 /// A hint must be what a scan of its segment gives; that there is none is all right.
-fn verify_hint(
+pub(crate) fn verify_hint(
     shelf: &Shelf,
     segment: &Segment,
     builder: Builder,

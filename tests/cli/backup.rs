@@ -1,6 +1,6 @@
 //! `backup` and `restore`.
 
-use super::place::{Place, numbered};
+use super::place::{Place, Ran, kvs, numbered};
 
 #[test]
 fn there_and_back() {
@@ -39,15 +39,16 @@ fn nonsense_is_told_and_nothing_is_lost() {
     place.run(&["restore", "saved", "data"]).complained_like("data is not empty");
     place.run(&["restore", "full", "new"]).complained_like("there is no store in full");
     place.run(&["restore", "none", "new"]).complained_like("cannot open none");
-    place.run(&["compact"]).succeeded();
+    place.run(&["set", "key", "old"]).printed("");
     place.run(&["set", "key", "value"]).printed("");
     place.run(&["compact"]).succeeded();
     place.run(&["backup", "saved"]).succeeded();
     place
         .run(&["restore", "--to-seq", "1", "saved", "new"])
         .complained_like("the state at seq 1 is gone: what is kept begins at seq ");
-    let opened = place.run(&["--dir", "saved", "set", "key", "value"]);
+    let set = kvs(&place.path("saved")).args(["set", "key", "value"]).output().unwrap();
+    let opened = Ran::from(set);
     assert_eq!(opened.code, Some(1));
-    assert!(opened.stderr.ends_with("saved holds a backup; `kvs restore` makes a store of it\n"));
+    assert!(opened.stderr.ends_with(" holds a backup; `kvs restore` makes a store of it\n"));
     assert_eq!(place.list(""), ["data", "full", "saved"]);
 }

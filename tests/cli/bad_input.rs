@@ -136,7 +136,15 @@ fn a_directory_in_use() {
 fn dir_is_a_file() {
     let place = Place::new();
     place.write("data", "");
-    for command in [&["get", "a"][..], &["rm", "a"], &["export"], &["stats"], &["verify"]] {
+    for command in [
+        &["get", "a"][..],
+        &["rm", "a"],
+        &["export"],
+        &["stats"],
+        &["verify"],
+        &["inspect"],
+        &["doctor"],
+    ] {
         place.run(command).complained("cannot open data: not a directory");
     }
     place.run(&["set", "a", "b"]).complained_like("cannot ");

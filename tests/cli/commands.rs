@@ -67,6 +67,8 @@ fn version_and_help() {
         "stats",
         "compact",
         "verify",
+        "doctor",
+        "inspect",
         "salvage",
         "completions",
     ];
@@ -112,7 +114,9 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
 #[test]
 fn reading_commands_make_no_store() {
     let place = Place::new();
-    for command in [&["get", "key"][..], &["rm", "key"], &["export"], &["stats"], &["verify"]] {
+    for command in
+        [&["get", "key"][..], &["rm", "key"], &["export"], &["stats"], &["verify"], &["inspect"]]
+    {
         let ran = place.run(command);
         ran.complained("cannot open data: No such file or directory (os error 2)");
     }
@@ -122,7 +126,7 @@ fn reading_commands_make_no_store() {
     place.run(&["get", "key"]).printed("Key not found\n");
     let rm = place.run(&["rm", "key"]);
     assert_eq!((rm.code, rm.stdout.as_slice()), (Some(1), &b"Key not found\n"[..]));
-    for command in ["export", "stats", "verify", "compact"] {
+    for command in ["export", "stats", "verify", "compact", "inspect"] {
         place.run(&[command]).complained("there is no store in data");
     }
     place.run(&["export", "out.jsonl"]).complained("there is no store in data");
@@ -197,7 +201,15 @@ fn closed_output_is_never_success() {
         drop(reader);
         Ran::from(place.command(args).stdout(writer).output().unwrap())
     };
-    for line in [&["rm", "none"][..], &["get", "key 5"], &["stats"], &["verify"], &["export"]] {
+    for line in [
+        &["rm", "none"][..],
+        &["get", "key 5"],
+        &["stats"],
+        &["verify"],
+        &["export"],
+        &["inspect"],
+        &["doctor"],
+    ] {
         let ran = unread(line);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(141), ""), "{line:?}");
     }

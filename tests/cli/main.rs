@@ -15,8 +15,12 @@ mod damage;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod export;
 #[cfg(test)]
 mod import;
+#[cfg(test)]
+mod inspect;
 #[cfg(test)]
 mod scan;

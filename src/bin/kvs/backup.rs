@@ -9,9 +9,10 @@ use crate::{open, output};
 
 /// Back the store up into a directory
 ///
-/// DST is made. Where the file system allows it, the files of sealed segments get a second name there
-/// instead of being copied. Where DST holds an earlier backup of this store, only what has come since
-/// is added. When the command ends with 0, the backup is on the disk and was read to its end.
+/// DST is made. Where the file system allows it, the files of sealed segments get a second name
+/// there instead of being copied. Where DST holds an earlier backup of this store, only what has
+/// come since is added. When the command ends with 0, the backup is on the disk and was read to its
+/// end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kvs backup saved\n  kvs --dir data backup /mnt/saved")]
 pub struct Args {

@@ -44,6 +44,9 @@ pub enum Failure {
     /// Verify found damage.
     #[error("{name} has {places} damaged {}", if *places == 1 { "place" } else { "places" })]
     Damaged { name: String, places: usize },
+    /// Doctor found problems.
+    #[error("{name} has {problems} {}", if *problems == 1 { "problem" } else { "problems" })]
+    Unwell { name: String, problems: usize },
 }
 
 /// Why a line of the input cannot be imported.

@@ -19,12 +19,14 @@ mod output;
 mod backup;
 mod compact;
 mod completions;
+mod doctor;
 mod expire;
 mod export;
 mod get;
 mod import;
 mod incr;
 mod restore;
+mod inspect;
 mod rm;
 mod salvage;
 mod scan;
@@ -82,6 +84,8 @@ enum Command {
     Stats(stats::Args),
     Compact(compact::Args),
     Verify(verify::Args),
+    Doctor(doctor::Args),
+    Inspect(inspect::Args),
     Salvage(salvage::Args),
     Completions(completions::Args),
 }
@@ -118,6 +122,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Stats(args) => stats::run(dir, &args),
         Command::Compact(args) => compact::run(dir, &args),
         Command::Verify(args) => verify::run(dir, &args),
+        Command::Doctor(args) => doctor::run(dir, &args),
+        Command::Inspect(args) => inspect::run(dir, &args),
         Command::Salvage(args) => salvage::run(&args),
         Command::Completions(args) => completions::run(&args),
     }?;

@@ -12,8 +12,8 @@ use crate::{open, output};
 ///
 /// SRC is only read. DST is made, and must not hold anything yet. With --to-seq, the new store is
 /// as the old one was after the write with that number (`kvs get --version` prints the one of a
-/// value); what compaction had dropped by the time of the backup is gone. Keys that have expired are
-/// left out. Where SRC is damaged, nothing is made: `kvs salvage` copies what can be read.
+/// value); what compaction had dropped by the time of the backup is gone. Keys that have expired
+/// are left out. Where SRC is damaged, nothing is made: `kvs salvage` copies what can be read.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  kvs restore saved data\n  kvs restore --to-seq 1234 saved then"
