@@ -43,8 +43,13 @@ pub use options::{
     SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
 pub use store::{
-    BackupReport, ClockReset, Content, Damage, Finding, Inspected, Iter, Keys, Progress, Range,
-    RangeKeys, Records, RestoreReport, SalvageReport, SegmentStats, Snapshot, Stats, Store, Value,
-    Verdict, VerifyReport, Versioned, Written, doctor, inspect, reset_clock, restore, salvage,
-    verify,
+    BackupReport, Change, ClockReset, Content, Damage, Finding, Inspected, Iter, Keys, Progress,
+    Range, RangeKeys, Records, RestoreReport, SalvageReport, SegmentStats, Snapshot, Stats, Store,
+    Value, Verdict, VerifyReport, Versioned, Watch, Written, doctor, inspect, reset_clock, restore,
+    salvage, verify,
 };
+
+/// The recipes of the documents, each a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/RECIPES.md")]
+pub struct Recipes;

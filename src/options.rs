@@ -275,6 +275,7 @@ pub struct Options {
     pub(crate) sigbus_guard: bool,
     pub(crate) ballast_bytes: u64,
     pub(crate) snapshot_bytes: u64,
+    pub(crate) retain_history: u64,
     pub(crate) compaction: bool,
     pub(crate) must_exist: bool,
     /// Whether time begins at the wall clock, even if the floor on disk is ahead of it.
@@ -293,6 +294,7 @@ impl Default for Options {
             sigbus_guard: true,
             ballast_bytes: 1 << 20,
             snapshot_bytes: 1 << 30,
+            retain_history: 0,
             compaction: true,
             must_exist: false,
             reset_clock: false,
@@ -312,6 +314,7 @@ impl fmt::Debug for Options {
             .field("sigbus_guard", &self.sigbus_guard)
             .field("ballast_bytes", &self.ballast_bytes)
             .field("snapshot_bytes", &self.snapshot_bytes)
+            .field("retain_history", &self.retain_history)
             .field("compaction", &self.compaction)
             .field("must_exist", &self.must_exist)
             .finish_non_exhaustive()
@@ -434,6 +437,20 @@ impl Options {
         self
     }
 
+    /// How many of the last writes compaction leaves alone, for watches that are behind and for
+    /// restores to an earlier seq. The bound on disk space does not count what it holds up.
+    /// Default: 0.
+    ///
+    /// ```
+    /// let options = kvs::Options::new().retain_history(1_000_000);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn retain_history(mut self, writes: u64) -> Options {
+        self.retain_history = writes;
+        self
+    }
+
     /// Whether compaction runs in the background. Default: true. Without it the bound on disk
     /// space is yours to keep, with [`Store::compact`](crate::Store::compact).
     ///
@@ -536,6 +553,7 @@ impl Options {
             ("sigbus_guard", self.sigbus_guard == other.sigbus_guard),
             ("ballast_bytes", self.ballast_bytes == other.ballast_bytes),
             ("snapshot_bytes", self.snapshot_bytes == other.snapshot_bytes),
+            ("retain_history", self.retain_history == other.retain_history),
             ("compaction", self.compaction == other.compaction),
         ];
         same.iter().find(|(_, same)| !same).map(|(option, _)| *option)

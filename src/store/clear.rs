@@ -43,6 +43,7 @@ impl Core {
         writer.next_generation();
         self.space.live_bytes.store(0, Ordering::Relaxed);
         self.space.expiring_keys.store(0, Ordering::Relaxed);
+        self.compacted_seq.fetch_max(published, Ordering::AcqRel);
         drop((writer, next, log));
         self.segments.retire(&gone, &self.pins);
         self.unlink_buried();

@@ -188,6 +188,7 @@ impl Core {
         drop(writer);
         self.sync_as_it_goes(log);
         self.published_seq.store(last_seq, Ordering::Release);
+        self.tell_watches();
         Ok(())
     }
 

@@ -64,6 +64,10 @@ pub(crate) struct Core {
     pub(crate) reserved_seq: AtomicU64,
     /// The highest seq that readers can see.
     pub(crate) published_seq: AtomicU64,
+    /// The log may lack records up to this seq: compaction went through them.
+    pub(crate) compacted_seq: AtomicU64,
+    /// How many watch what is published.
+    pub(crate) watches: AtomicU64,
     pub(crate) space: Space,
     pub(crate) counters: Counters,
     pub(crate) random: Random,
@@ -173,6 +177,8 @@ impl Random {
 pub(crate) struct Bell {
     pub(crate) rung: Mutex<Rung>,
     pub(crate) ring: Condvar,
+    /// Told when something was published, if somebody watches, and when the store is closed.
+    pub(crate) published: Condvar,
 }
 
 /// For whom the bell was rung.

@@ -99,6 +99,12 @@ impl Manifest {
         HashSeed(self.hash_seed)
     }
 
+    /// Up to which seq the log may lack records, because compaction went through them.
+    pub(crate) fn compacted_seq(&self) -> u64 {
+        let outputs = self.segments.iter().filter(|named| named.clean_upto > 0);
+        outputs.map(|named| named.max_seq).fold(self.history_floor, u64::max)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut body = wincode::config::serialize(self, record::encoding()).unwrap_or_default();
         let segments = wincode::config::serialize(&self.segments, record::encoding());

@@ -43,6 +43,7 @@ mod clear;
 mod iter;
 mod snapshot;
 mod range;
+mod watch;
 mod stats;
 mod worker;
 mod open;
@@ -82,6 +83,7 @@ pub use salvage::{SalvageReport, salvage};
 pub use snapshot::Snapshot;
 pub use stats::{SegmentStats, Stats};
 pub use verify::{Progress, VerifyReport, verify};
+pub use watch::{Change, Watch};
 
 use self::core::{Core, Environment};
 use crate::batch::{Batch, Operation};

@@ -132,6 +132,8 @@ impl Core {
             next_seq: AtomicU64::new(next_seq),
             reserved_seq: AtomicU64::new(manifest.reserved_seq),
             published_seq: AtomicU64::new(next_seq - 1),
+            compacted_seq: AtomicU64::new(manifest.compacted_seq()),
+            watches: AtomicU64::new(0),
             space: Space::new(&loaded),
             counters: Counters::new(recovered.recovered_bytes, recovered.truncated_bytes),
             random,
@@ -172,6 +174,7 @@ impl Core {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.tell_watches();
         let _compaction = lock(&self.compaction);
         self.unlink_buried();
         let log = lock(&self.log);

@@ -108,6 +108,8 @@ impl Core {
             self.unlink_buried();
         }
         self.move_keys(&rewrite.moves, &rewrite.done);
+        let gone = inputs.iter().map(|input| input.max_seq.load(Ordering::Relaxed)).max();
+        self.compacted_seq.fetch_max(gone.unwrap_or_default(), Ordering::AcqRel);
         self.keydir.write(&self.pins).next_generation();
         self.segments.retire(inputs, &self.pins);
         let input_bytes: u64 = inputs.iter().map(|input| input.end()).sum();

@@ -54,6 +54,13 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Goes on at the record that begins at an offset.
+    pub(crate) fn go_to(&mut self, offset: u64) {
+        self.offset = offset;
+        self.window_start = offset;
+        self.window.clear();
+    }
+
     /// The next record. None: there is no further valid one, see `offset`, `sealed`, `invalid`.
     pub(crate) fn next(&mut self) -> Result<Option<Found<'_>>> {
         if self.ended.is_some() || self.sealed {

@@ -68,10 +68,20 @@ impl Core {
         }
     }
 
+    /// Whether compaction has to leave a segment with that highest seq alone.
+    pub(crate) fn is_retained(&self, max_seq: u64) -> bool {
+        let published = self.published_seq.load(Ordering::Relaxed);
+        max_seq.saturating_add(self.options.retain_history) > published
+            && self.options.retain_history > 0
+    }
+
     /// What compaction decides upon.
     pub(crate) fn situation(&self) -> Situation {
         let segments = self.segments.all();
-        let facts: Vec<_> = segments.iter().map(|segment| segment.facts()).collect();
+        let mut facts: Vec<_> = segments.iter().map(|segment| segment.facts()).collect();
+        for facts in &mut facts {
+            facts.is_eligible &= !self.is_retained(facts.max_seq);
+        }
         let largest = facts.iter().map(|facts| facts.file_bytes).max().unwrap_or_default();
         let files: u64 = facts.iter().map(|facts| facts.file_bytes).sum();
         Situation {

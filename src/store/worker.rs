@@ -103,7 +103,8 @@ impl Core {
             let Some(segment) = self.segments.by_id(*id) else {
                 continue;
             };
-            if !segment.sealed.load(Ordering::Acquire) || !is_wanted(&segment) {
+            let is_retained = self.is_retained(segment.max_seq.load(Ordering::Relaxed));
+            if !segment.sealed.load(Ordering::Acquire) || is_retained || !is_wanted(&segment) {
                 continue;
             }
             live += segment.live_bytes.load(Ordering::Relaxed);

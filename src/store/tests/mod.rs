@@ -31,3 +31,4 @@ mod shuttled;
 mod snapshots;
 mod sim;
 mod torn_batch;
+mod watches;

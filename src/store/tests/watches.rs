@@ -1,0 +1,156 @@
+//! Watching: every change, once, in the order of the seqs, or an error.
+
+use std::thread;
+use std::time::Duration;
+
+use super::oracle::{key, value};
+use super::scene::Scene;
+use crate::batch::Batch;
+use crate::error::KvsError;
+use crate::options::{Durability, Options};
+use crate::store::sim_disk::state::Rng;
+use crate::store::{Change, Store, Watch};
+
+type Seen = (u64, Vec<u8>, Option<Vec<u8>>);
+
+fn all(watch: &mut Watch) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    while let Some(Change { seq, key, value, .. }) = watch.next().unwrap() {
+        seen.push((seq, key, value.map(crate::Value::into_vec)));
+    }
+    seen
+}
+
+#[test]
+fn a_watch_sees_everything_in_order_from_any_seq_on() {
+    let mut scene = Scene::new();
+    let mut rng = Rng::new(3);
+    let mut expected: Vec<Seen> = Vec::new();
+    let mut live = scene.store.watch(None, "").unwrap();
+    let mut seen = Vec::new();
+    for number in 0..400 {
+        let mut batch = Batch::new();
+        let mut changes = std::collections::BTreeMap::new();
+        for _ in 0..1 + rng.below(4) {
+            let key = key(rng.below(9));
+            let value = (!rng.one_in(4)).then(|| value(&key, number, rng.below(900)));
+            match &value {
+                Some(value) => batch.set(&key, value),
+                None => batch.remove(&key),
+            };
+            changes.insert(key, value);
+        }
+        let existed = changes.keys().any(|key| scene.store.contains_key(key).unwrap());
+        let seq = scene.store.write(&batch).unwrap().seq;
+        // One remove of nothing writes nothing.
+        if batch.len() > 1 || existed || changes.values().any(Option::is_some) {
+            let mut order: Vec<Seen> =
+                changes.into_iter().map(|(key, value)| (seq, key, value)).collect();
+            // In the order of the last operations on each key.
+            let last = |key: &Vec<u8>| {
+                batch.iter().collect::<Vec<_>>().iter().rposition(|it| it.key() == &key[..])
+            };
+            order.sort_by_key(|(_, key, _)| last(key));
+            expected.extend(order);
+        }
+        match rng.below(30) {
+            0 => scene.store.rotate().unwrap(),
+            1 => scene.store.sync_step().unwrap(),
+            2 => seen.extend(all(&mut live)),
+            3 => {
+                seen.extend(all(&mut live));
+                let last = seen.last().map(|(seq, ..): &Seen| *seq);
+                scene = if rng.one_in(2) { scene.restart() } else { scene.reopen() };
+                live = scene.store.watch(last.or(Some(0)), "").unwrap();
+            }
+            _ => {}
+        }
+    }
+    seen.extend(all(&mut live));
+    assert!(seen == expected, "{} and {}", seen.len(), expected.len());
+    assert!(!live.wait(Duration::ZERO).unwrap());
+    for _ in 0..30 {
+        let after = rng.below(420) as u64;
+        let prefix = key(rng.below(9));
+        let wanted =
+            expected.iter().filter(|(seq, key, _)| *seq > after && key.starts_with(&prefix));
+        let mut watch = scene.store.watch(Some(after), &prefix).unwrap();
+        assert!(all(&mut watch).iter().eq(wanted), "after {after}");
+    }
+}
+
+#[test]
+fn what_compaction_went_through_is_gone_and_that_is_said() {
+    let scene = Scene::new();
+    let first = scene.store.set("a", "1").unwrap().seq;
+    scene.set("b", "1");
+    scene.rotate();
+    let mut behind = scene.store.watch(Some(first), "").unwrap();
+    let mut ahead = scene.store.watch(None, "").unwrap();
+    let is_gone = |error: KvsError| matches!(error, KvsError::HistoryGone { .. });
+    // Nothing is dropped, but the records are no longer where they were written.
+    scene.store.compact().unwrap();
+    let last = scene.store.set("c", "1").unwrap().seq;
+    assert!(behind.next().is_err_and(is_gone));
+    assert_eq!(all(&mut ahead).len(), 1);
+    let scene = scene.reopen();
+    assert!(scene.store.watch(Some(first), "").is_err_and(is_gone));
+    assert_eq!(all(&mut scene.store.watch(Some(last - 1), "").unwrap()).len(), 1);
+    let mut cleared = scene.store.watch(Some(last - 1), "").unwrap();
+    scene.store.clear().unwrap();
+    scene.set("d", "1");
+    assert!(cleared.next().is_err_and(is_gone));
+}
+
+#[test]
+fn retained_history_is_left_alone_by_compaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new().segment_bytes(4096).durability(Durability::Os).retain_history(500);
+    let store = options.open(dir.path()).unwrap();
+    let mut seqs = Vec::new();
+    for number in 0..2000 {
+        seqs.push(store.set(format!("{}", number % 7), vec![b'v'; 100]).unwrap().seq);
+        if number % 400 == 399 {
+            store.compact().unwrap();
+        }
+    }
+    let mut watch = store.watch(Some(seqs[1600]), "").unwrap();
+    let seen: Vec<u64> = all(&mut watch).into_iter().map(|(seq, ..)| seq).collect();
+    assert_eq!(seen, seqs[1601..]);
+    assert!(store.watch(Some(seqs[10]), "").is_err(), "what is older is not");
+}
+
+#[test]
+fn a_watch_that_waits_sees_all_that_many_threads_write() {
+    const EACH: usize = 3000;
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new().segment_bytes(64 << 10).durability(Durability::Os);
+    let store = options.compaction(false).open(dir.path()).unwrap();
+    let mut watch = store.watch(None, "").unwrap();
+    thread::scope(|scope| {
+        for thread in 0..3 {
+            let store = &store;
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    store.set(format!("{thread}"), format!("{number}")).unwrap();
+                }
+            });
+        }
+        let mut next = [0; 3];
+        let mut last = 0;
+        while next.iter().sum::<usize>() < 3 * EACH {
+            let Some(change) = watch.next().unwrap() else {
+                assert!(watch.wait(Duration::from_secs(60)).unwrap(), "{next:?}");
+                continue;
+            };
+            let number = |bytes: &[u8]| String::from_utf8_lossy(bytes).parse::<usize>().unwrap();
+            let thread = number(&change.key);
+            assert_eq!(number(&change.value.unwrap()), next[thread]);
+            assert!(change.seq > last);
+            (next[thread], last) = (next[thread] + 1, change.seq);
+        }
+    });
+    store.close().unwrap();
+    assert!(matches!(watch.wait(Duration::from_secs(60)), Err(KvsError::Closed)));
+    drop(Store::open(dir.path()).unwrap());
+}
