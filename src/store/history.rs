@@ -1,12 +1,12 @@
 //! What snapshots can see and the keydir no longer says: where records lie that were superseded,
 //! removed or swept since.
 //!
-//! A view sees the records with the highest seq up to its own. As long as it lives, whoever takes a
+//! A snapshot sees the records with the highest seq up to its own. As long as it lives, whoever takes a
 //! place out of the keydir that it can see keeps it here first, with the seq that ended it; so a
 //! reader that does not find what it looks for in the keydir finds it here. Segments with such
 //! places are pinned: they go out of use like all others, but stay on the disk.
 //!
-//! With no view alive this costs a write one look at a flag.
+//! With no snapshot alive this costs a write one look at a flag.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -21,7 +21,7 @@ const PLACE_BYTES: u64 = 96;
 
 /// The state of a store at one seq.
 #[derive(Debug)]
-pub(crate) struct View {
+pub(crate) struct AsOf {
     /// The highest seq that it sees.
     pub(crate) seq: u64,
     /// The time at which it sees what expires, in milliseconds.
@@ -29,7 +29,7 @@ pub(crate) struct View {
     ended: AtomicBool,
 }
 
-impl View {
+impl AsOf {
     /// Answers with an error if what it sees may be gone.
     pub(crate) fn check(&self) -> Result<()> {
         match self.ended.load(Ordering::Acquire) {
@@ -48,7 +48,7 @@ impl View {
 #[derive(Debug, Clone, Copy)]
 struct Past {
     location: Location,
-    /// The seq of what superseded it: views below that may see it.
+    /// The seq of what superseded it: snapshots below that may see it.
     until: u64,
 }
 
@@ -61,46 +61,46 @@ pub(crate) struct History {
 #[derive(Default)]
 struct State {
     /// The oldest first.
-    views: VecDeque<Arc<View>>,
+    snapshots: VecDeque<Arc<AsOf>>,
     /// By the hash of the key.
     places: BTreeMap<u64, Vec<Past>>,
     count: u64,
 }
 
 impl History {
-    /// Whether there is a view. Who holds the keydir's writer is not overtaken by a new one.
+    /// Whether there is a snapshot. Who holds the keydir's writer is not overtaken by a new one.
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.is_active.load(Ordering::Relaxed)
     }
 
-    /// Begins a view. The caller keeps everyone from changing the keydir.
-    pub(crate) fn begin(&self, seq: u64, now_ms: u64) -> Arc<View> {
-        let view = Arc::new(View { seq, now_ms, ended: AtomicBool::new(false) });
-        self.write().views.push_back(Arc::clone(&view));
+    /// Begins a snapshot. The caller keeps everyone from changing the keydir.
+    pub(crate) fn begin(&self, seq: u64, now_ms: u64) -> Arc<AsOf> {
+        let as_of = Arc::new(AsOf { seq, now_ms, ended: AtomicBool::new(false) });
+        self.write().snapshots.push_back(Arc::clone(&as_of));
         self.is_active.store(true, Ordering::Relaxed);
-        view
+        as_of
     }
 
-    /// Ends a view. Answers with the places that nobody sees any more.
-    pub(crate) fn end(&self, view: &Arc<View>) -> Vec<Location> {
+    /// Ends a snapshot. Answers with the places that nobody sees any more.
+    pub(crate) fn end(&self, as_of: &Arc<AsOf>) -> Vec<Location> {
         let mut state = self.write();
-        view.ended.store(true, Ordering::Release);
-        state.views.retain(|it| !Arc::ptr_eq(it, view));
+        as_of.ended.store(true, Ordering::Release);
+        state.snapshots.retain(|it| !Arc::ptr_eq(it, as_of));
         self.forget(&mut state)
     }
 
-    /// Ends the oldest view, if there is one. Answers as `end`.
+    /// Ends the oldest snapshot, if there is one. Answers as `end`.
     pub(crate) fn end_oldest(&self) -> Option<Vec<Location>> {
         let mut state = self.write();
-        let oldest = state.views.pop_front()?;
+        let oldest = state.snapshots.pop_front()?;
         oldest.ended.store(true, Ordering::Release);
         Some(self.forget(&mut state))
     }
 
-    /// Forgets what the oldest view is too young to see.
+    /// Forgets what the oldest snapshot is too young to see.
     fn forget(&self, state: &mut State) -> Vec<Location> {
-        let oldest = state.views.front().map(|view| view.seq);
+        let oldest = state.snapshots.front().map(|as_of| as_of.seq);
         self.is_active.store(oldest.is_some(), Ordering::Relaxed);
         let mut forgotten = Vec::new();
         state.places.retain(|_, places| {
@@ -118,10 +118,10 @@ impl History {
     }
 
     /// Keeps the place of a record with that seq, which goes out of the keydir with the write
-    /// `until`. False: no view sees it.
+    /// `until`. False: no snapshot sees it.
     pub(crate) fn keep(&self, place: u64, location: Location, seq: u64, until: u64) -> bool {
         let mut state = self.write();
-        if state.views.back().is_none_or(|newest| newest.seq < seq) {
+        if state.snapshots.back().is_none_or(|newest| newest.seq < seq) {
             return false;
         }
         state.places.entry(place).or_default().push(Past { location, until });
@@ -129,11 +129,11 @@ impl History {
         true
     }
 
-    /// The places of keys whose hash is in a range, that a view may see, by hash.
-    pub(crate) fn places(&self, from: u64, to: u64, view: &View) -> Vec<Location> {
+    /// The places of keys whose hash is in a range, that a snapshot may see, by hash.
+    pub(crate) fn places(&self, from: u64, to: u64, as_of: &AsOf) -> Vec<Location> {
         let state = self.read();
         let range = state.places.range(from..=to).flat_map(|(_, places)| places);
-        range.filter(|past| past.until > view.seq).map(|past| past.location).collect()
+        range.filter(|past| past.until > as_of.seq).map(|past| past.location).collect()
     }
 
     /// The tag of the first hash from `from` to `to` of which there is a place.
@@ -150,15 +150,15 @@ impl History {
         range.next().map(|(place, _)| tag_of_place(*place))
     }
 
-    /// The seq of the oldest view; with none, the highest there is.
+    /// The seq of the oldest snapshot; with none, the highest there is.
     pub(crate) fn oldest(&self) -> u64 {
-        self.read().views.front().map_or(u64::MAX, |view| view.seq)
+        self.read().snapshots.front().map_or(u64::MAX, |as_of| as_of.seq)
     }
 
-    /// How many views there are, and the memory that their places take, in bytes.
+    /// How many snapshots there are, and the memory that their places take, in bytes.
     pub(crate) fn size(&self) -> (usize, u64) {
         let state = self.read();
-        (state.views.len(), state.count * PLACE_BYTES)
+        (state.snapshots.len(), state.count * PLACE_BYTES)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

@@ -1,4 +1,4 @@
-//! Iteration over all keys that a view sees, in no order, without a lock.
+//! Iteration over all keys that a snapshot sees, in no order, without a lock.
 //!
 //! A shard is gone through in the order of tags, a run of equal tags at a time: first what the
 //! keydir has, then what only the history has. If segments went out of use since its slots were
@@ -9,13 +9,13 @@ use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::as_of::Held;
 use super::core::Core;
-use super::history::View;
+use super::history::AsOf;
 use super::keydir::{Keydir, Location, places_of};
 use super::pins::Pin;
 use super::read::{Current, Value, Versioned};
 use super::record::Record;
-use super::view::Held;
 use crate::error::Result;
 
 /// How much is read ahead, so that a pin is not taken for each key.
@@ -53,7 +53,7 @@ impl Iter {
     /// Reads some keys ahead. Nothing is read any more when all shards are done.
     fn read_ahead(&mut self) {
         let held = Arc::clone(&self.held);
-        let Held { core, view } = &*held;
+        let Held { core, as_of } = &*held;
         let mut bytes = 0;
         while self.ahead.len() < AHEAD_KEYS && bytes < AHEAD_BYTES && self.shard < Keydir::shards()
         {
@@ -71,7 +71,7 @@ impl Iter {
                 (self.shard, self.generation, self.last_tag) = (self.shard + 1, None, None);
                 continue;
             };
-            bytes += self.read_run((core, view), &pin, tag);
+            bytes += self.read_run((core, as_of), &pin, tag);
             self.last_tag = Some(tag);
         }
     }
@@ -89,27 +89,27 @@ impl Iter {
     }
 
     /// Reads the keys of all places with a tag, each key once: it may be met in several.
-    fn read_run(&mut self, (core, view): (&Core, &View), pin: &Pin<'_>, tag: u64) -> usize {
+    fn read_run(&mut self, (core, as_of): (&Core, &AsOf), pin: &Pin<'_>, tag: u64) -> usize {
         let first = self.ahead.len();
         let mut bytes = 0;
         while let Some((_, location)) =
             self.slots.get(self.next_slot).copied().filter(|(found, _)| *found == tag)
         {
             self.next_slot += 1;
-            bytes += self.read((core, view), pin, location, first);
+            bytes += self.read((core, as_of), pin, location, first);
         }
         // After the slots: what they no longer have is kept before it is taken out.
         let (from, to) = places_of(self.shard, Some(tag));
-        for location in core.history.places(from, to, view) {
-            bytes += self.read((core, view), pin, location, first);
+        for location in core.history.places(from, to, as_of) {
+            bytes += self.read((core, as_of), pin, location, first);
         }
         bytes
     }
 
-    /// Reads what is at a place, if the view sees it and its key is not among those from `first`.
+    /// Reads what is at a place, if the snapshot sees it and its key is not among those from `first`.
     fn read(
         &mut self,
-        (core, view): (&Core, &View),
+        (core, as_of): (&Core, &AsOf),
         pin: &Pin<'_>,
         location: Location,
         first: usize,
@@ -117,7 +117,9 @@ impl Iter {
         let with_values = self.with_values;
         let read = core.segment(pin, location).and_then(|segment| {
             segment.read(location.offset(), |record, _| match record {
-                Record::Set { seq, expires_at_ms, key, value } if view.sees(seq, expires_at_ms) => {
+                Record::Set { seq, expires_at_ms, key, value }
+                    if as_of.sees(seq, expires_at_ms) =>
+                {
                     let value = if with_values { value } else { &[] };
                     let current = Current { seq, expires_at_ms, value };
                     Some((key.to_vec(), current.to_versioned()))
@@ -145,8 +147,8 @@ impl Iter {
         if self.ahead.is_empty() {
             self.read_ahead();
         }
-        // Checked after reading: what was read before the end of the view is right.
-        if let Err(error) = self.held.core.check_open().and_then(|()| self.held.view.check()) {
+        // Checked after reading: what was read before the end of the snapshot is right.
+        if let Err(error) = self.held.core.check_open().and_then(|()| self.held.as_of.check()) {
             // Said once; then the iteration is over.
             self.shard = Keydir::shards();
             self.ahead.clear();

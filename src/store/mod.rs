@@ -33,7 +33,7 @@ mod core;
 mod space;
 mod ballast;
 mod read;
-mod view;
+mod as_of;
 mod condition;
 mod commit;
 mod rotation;
@@ -89,9 +89,9 @@ use self::core::{Core, Environment};
 use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
 use crate::options::{Options, WriteOptions};
+use as_of::Held;
 use disk::DiskLock;
 use sync::lock;
-use view::Held;
 
 /// A handle to an open store. Clones are handles to the same store; it is closed when the last
 /// one is dropped, or by [`close`](Store::close).

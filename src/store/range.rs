@@ -9,12 +9,12 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use super::Store;
+use super::as_of::Held;
 use super::hash::KeyHash;
 use super::iter::{Iter, Keys};
 use super::ordered::Ordered;
 use super::read::{Current, Value};
 use super::snapshot::Snapshot;
-use super::view::Held;
 use crate::error::{KvsError, Result};
 
 /// How many keys are copied at once: few at first, because many ranges are short.
@@ -156,7 +156,7 @@ impl Range {
         self.back.pop_front()
     }
 
-    /// The next key that the view sees, with what `read` makes of its record.
+    /// The next key that the snapshot sees, with what `read` makes of its record.
     fn next_seen<R>(
         &mut self,
         next: impl Fn(&mut Range) -> Option<Due>,
@@ -164,8 +164,8 @@ impl Range {
     ) -> Option<Result<(Vec<u8>, R)>> {
         while !self.has_ended {
             let Due { key, hash } = next(self)?;
-            let Held { core, view } = &*self.held;
-            match core.with_current_at(view, &key, hash, &read) {
+            let Held { core, as_of } = &*self.held;
+            match core.with_current_at(as_of, &key, hash, &read) {
                 Ok(None) => {}
                 Ok(Some(found)) => return Some(Ok((key, found))),
                 Err(error) => {

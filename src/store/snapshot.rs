@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::Store;
+use super::as_of::Held;
 use super::iter::{Iter, Keys, Records};
 use super::read::{Value, Versioned};
-use super::view::Held;
 use crate::error::Result;
 
 impl Store {
@@ -67,7 +67,7 @@ impl Snapshot {
     /// ```
     #[must_use]
     pub fn seq(&self) -> u64 {
-        self.held.view.seq
+        self.held.as_of.seq
     }
 
     /// The value that a key had; none if it had none.
@@ -102,9 +102,9 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_versioned(&self, key: impl AsRef<[u8]>) -> Result<Option<Versioned>> {
-        let Held { core, view } = &*self.held;
+        let Held { core, as_of } = &*self.held;
         let (key, hash) = (key.as_ref(), core.hasher.hash(key.as_ref()));
-        core.with_current_at(view, key, hash, |current| current.to_versioned())
+        core.with_current_at(as_of, key, hash, |current| current.to_versioned())
     }
 
     /// Whether a key had a value.
@@ -119,9 +119,9 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let Held { core, view } = &*self.held;
+        let Held { core, as_of } = &*self.held;
         let (key, hash) = (key.as_ref(), core.hasher.hash(key.as_ref()));
-        Ok(core.with_current_at(view, key, hash, |_| ())?.is_some())
+        Ok(core.with_current_at(as_of, key, hash, |_| ())?.is_some())
     }
 
     /// Goes over all keys with their values, in no order; each comes once.

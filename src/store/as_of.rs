@@ -1,4 +1,4 @@
-//! What a view sees: of a key, the record with the highest seq that the view is late enough for.
+//! What a snapshot sees: of a key, the record with the highest seq that it is late enough for.
 //!
 //! A key is looked up in the keydir; if what is there is too new, or if nothing is, the history
 //! says what was there before.
@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::core::Core;
 use super::group::Seen;
 use super::hash::KeyHash;
-use super::history::View;
+use super::history::AsOf;
 use super::keydir::Location;
 use super::ordered::Ordered;
 use super::read::Current;
@@ -20,29 +20,29 @@ use crate::error::Result;
 /// How many places are kept between two looks at what they pin.
 const LOOK_EVERY_BYTES: u64 = 64 << 10;
 
-/// A view that is held by somebody: it ends when this is dropped.
+/// A snapshot that is held by somebody: it ends when this is dropped.
 pub(crate) struct Held {
     pub(crate) core: Arc<Core>,
-    pub(crate) view: Arc<View>,
+    pub(crate) as_of: Arc<AsOf>,
 }
 
 impl Held {
     pub(crate) fn new(core: Arc<Core>) -> Held {
-        let view = core.begin_view();
-        Held { core, view }
+        let as_of = core.begin_as_of();
+        Held { core, as_of }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let forgotten = self.core.history.end(&self.view);
+        let forgotten = self.core.history.end(&self.as_of);
         self.core.unpin(&forgotten);
     }
 }
 
 impl Core {
-    /// Begins a view of what is published now.
-    fn begin_view(&self) -> Arc<View> {
+    /// Begins a snapshot of what is published now.
+    fn begin_as_of(&self) -> Arc<AsOf> {
         // Between two groups: no leader is at work while this is held. Nor is a sweep, without
         // the keydir.
         let _log = lock(&self.log);
@@ -129,19 +129,19 @@ impl Core {
         })
     }
 
-    /// Hands the record that a view sees of a key to a function; none: it sees none.
+    /// Hands the record that a snapshot sees of a key to a function; none: it sees none.
     pub(crate) fn with_current_at<R>(
         &self,
-        view: &View,
+        as_of: &AsOf,
         key: &[u8],
         hash: KeyHash,
         use_current: impl FnOnce(Current<'_>) -> R,
     ) -> Result<Option<R>> {
-        view.check()?;
+        as_of.check()?;
         let mut use_current = Some(use_current);
         let mut visit = |current: Current<'_>| {
             let use_current =
-                use_current.take_if(|_| view.sees(current.seq, current.expires_at_ms));
+                use_current.take_if(|_| as_of.sees(current.seq, current.expires_at_ms));
             use_current.map(|use_current| use_current(current))
         };
         if let Some(found) = self.with_current(key, hash, &mut visit)?.flatten() {
@@ -149,7 +149,7 @@ impl Core {
         }
         // Taken before the places are asked for: they may be let go.
         let pin = self.pins.pin();
-        for location in self.history.places(hash.place, hash.place, view) {
+        for location in self.history.places(hash.place, hash.place, as_of) {
             let segment = self.segment(&pin, location)?;
             let found = segment.read(location.offset(), |record, _| match record {
                 Record::Set { seq, expires_at_ms, key: found, value } if found == key => {
@@ -161,7 +161,7 @@ impl Core {
                 return Ok(found);
             }
         }
-        view.check()?;
+        as_of.check()?;
         Ok(None)
     }
 }
