@@ -3,25 +3,23 @@
 //!
 //! Locks are taken in this order: compaction, log, next, manifest, keydir writer, watermark.
 
+use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::appender::Appender;
-use super::clock::{Clock, Time};
+use super::clock::Clock;
 use super::disk::Disk;
 use super::durable::Durable;
 use super::fork::Owner;
 use super::group::Commits;
-use super::hash::Hasher;
-use super::keydir::Keydir;
 use super::load::Loaded;
 use super::manifest::Manifest;
-use super::pins::Pins;
 use super::queue::Queue;
-use super::segment::{HEADER_BYTES, Shelf};
-use super::segments::Segments;
+use super::segment::HEADER_BYTES;
 use super::sync::lock;
+use super::view::View;
 use crate::error::{KvsError, Result};
 use crate::options::Options;
 
@@ -38,12 +36,7 @@ pub(crate) struct Environment {
 pub(crate) struct Core {
     pub(crate) owner: Owner,
     pub(crate) options: Options,
-    pub(crate) shelf: Shelf,
-    pub(crate) hasher: Hasher,
-    pub(crate) time: Time,
-    pub(crate) pins: Pins,
-    pub(crate) segments: Segments,
-    pub(crate) keydir: Keydir,
+    pub(crate) view: View,
     pub(crate) queue: Queue<Commits>,
     pub(crate) log: Mutex<Log>,
     /// The segment in which the log will go on.
@@ -61,7 +54,6 @@ pub(crate) struct Core {
     pub(crate) space: Space,
     pub(crate) counters: Counters,
     pub(crate) random: Random,
-    pub(crate) closed: AtomicBool,
     /// Whether the ballast is there.
     pub(crate) has_ballast: AtomicBool,
     /// Whether threads do the background work.
@@ -174,13 +166,23 @@ impl Bell {
     }
 }
 
-impl Core {
-    /// Answers with an error if nothing may be read.
-    #[inline]
-    pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) { Err(KvsError::Closed) } else { Ok(()) }
-    }
+/// A core reads as its view does.
+impl Deref for Core {
+    type Target = View;
 
+    #[inline]
+    fn deref(&self) -> &View {
+        &self.view
+    }
+}
+
+impl AsRef<View> for Core {
+    fn as_ref(&self) -> &View {
+        &self.view
+    }
+}
+
+impl Core {
     /// Answers with an error if nothing may be written.
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<()> {

@@ -60,11 +60,7 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn expires_at(&self, key: impl AsRef<[u8]>) -> Result<Option<Option<u64>>> {
-        let (core, key) = (self.core(), key.as_ref());
-        let found = core.with_current(key, core.hasher.hash(key), |current| {
-            (!core.time.is_over(current.expires_at_ms)).then(|| current.expiry())
-        });
-        found.map(Option::flatten)
+        self.core().expires_at(key.as_ref())
     }
 
     /// Lets a key expire at a time, in milliseconds since 1970-01-01 UTC: from then on it is

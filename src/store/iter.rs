@@ -8,11 +8,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::core::Core;
 use super::keydir::{Keydir, Location};
 use super::pins::Pin;
 use super::read::{Current, Value, Versioned};
 use super::record::Record;
+use super::view::{View, Viewed};
 use crate::error::Result;
 
 /// How much is read ahead, so that a pin is not taken for each key.
@@ -21,7 +21,7 @@ const AHEAD_BYTES: usize = 256 << 10;
 
 /// Goes over all keys and values; see [`Store::iter`](crate::Store::iter).
 pub struct Iter {
-    core: Arc<Core>,
+    viewed: Viewed,
     /// The shard that is being gone through, and its slots that are still to come.
     shard: usize,
     slots: Vec<(u64, Location)>,
@@ -34,9 +34,9 @@ pub struct Iter {
 }
 
 impl Iter {
-    pub(crate) fn new(core: Arc<Core>, with_values: bool) -> Iter {
+    pub(crate) fn new(viewed: Viewed, with_values: bool) -> Iter {
         Iter {
-            core,
+            viewed,
             shard: 0,
             slots: Vec::new(),
             next_slot: 0,
@@ -49,15 +49,16 @@ impl Iter {
 
     /// Reads some keys ahead. Nothing is read any more when all shards are done.
     fn read_ahead(&mut self) {
-        let core = Arc::clone(&self.core);
+        let viewed = Arc::clone(&self.viewed);
+        let view: &View = (*viewed).as_ref();
         let mut bytes = 0;
         while self.ahead.len() < AHEAD_KEYS && bytes < AHEAD_BYTES && self.shard < Keydir::shards()
         {
-            let pin = core.pins.pin();
+            let pin = view.pins.pin();
             // Under the pin, so that what the slots point to stays.
-            let generation = core.keydir.generation();
+            let generation = view.keydir.generation();
             if self.generation != Some(generation) {
-                self.slots = core.keydir.copy_shard(&pin, self.shard);
+                self.slots = view.keydir.copy_shard(&pin, self.shard);
                 let passed =
                     |(tag, _): &(u64, Location)| self.last_tag.is_some_and(|it| *tag <= it);
                 self.next_slot = self.slots.partition_point(passed);
@@ -67,14 +68,14 @@ impl Iter {
                 (self.shard, self.generation, self.last_tag) = (self.shard + 1, None, None);
                 continue;
             };
-            bytes += self.read_run(&pin, tag);
+            bytes += self.read_run(view, &pin, tag);
             self.last_tag = Some(tag);
         }
     }
 
     /// Reads the keys of all slots with a tag, each key once: a key that is removed and set again
     /// while the slots are copied may be met in two of them.
-    fn read_run(&mut self, pin: &Pin<'_>, tag: u64) -> usize {
+    fn read_run(&mut self, view: &View, pin: &Pin<'_>, tag: u64) -> usize {
         let first = self.ahead.len();
         let mut bytes = 0;
         while let Some((_, location)) =
@@ -82,10 +83,10 @@ impl Iter {
         {
             self.next_slot += 1;
             let with_values = self.with_values;
-            let read = self.core.segment(pin, *location).and_then(|segment| {
+            let read = view.segment(pin, *location).and_then(|segment| {
                 segment.read(location.offset(), |record, _| match record {
                     Record::Set { seq, expires_at_ms, key, value }
-                        if !self.core.time.is_over(expires_at_ms) =>
+                        if !view.time.is_over(expires_at_ms) =>
                     {
                         let value = if with_values { value } else { &[] };
                         let current = Current { seq, expires_at_ms, value };
@@ -110,7 +111,7 @@ impl Iter {
     }
 
     fn next_record(&mut self) -> Option<Result<(Vec<u8>, Versioned)>> {
-        if let Err(closed) = self.core.check_open() {
+        if let Err(closed) = (*self.viewed).as_ref().check_open() {
             // Said once; then the iteration is over.
             let is_over = self.shard == Keydir::shards() && self.ahead.is_empty();
             self.shard = Keydir::shards();

@@ -27,6 +27,7 @@ mod load;
 mod recovery;
 mod compaction;
 mod group;
+mod view;
 mod core;
 mod space;
 mod ballast;
@@ -70,6 +71,7 @@ use crate::error::{KvsError, Result};
 use crate::options::{Options, WriteOptions};
 use disk::DiskLock;
 use sync::lock;
+use view::Viewed;
 
 /// A handle to an open store. Clones are handles to the same store; it is closed when the last
 /// one is dropped, or by [`close`](Store::close).
@@ -160,6 +162,10 @@ impl Store {
 
     fn core(&self) -> &Core {
         &self.handle.core
+    }
+
+    fn viewed(&self) -> Viewed {
+        Arc::<Core>::clone(&self.handle.core)
     }
 
     /// Gives a key a value.
@@ -275,11 +281,7 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let core = self.core();
-        core.check_open()?;
-        let key = key.as_ref();
-        let seen = core.find(&core.pins.pin(), key, core.hasher.hash(key))?;
-        Ok(seen.is_some_and(|seen| !core.time.is_over(seen.expires_at_ms)))
+        self.core().contains_key(key.as_ref())
     }
 
     /// Removes a key. Removing one that does not exist writes nothing and is no error; it is
@@ -389,7 +391,7 @@ impl Store {
     /// ```
     #[must_use]
     pub fn iter(&self) -> Iter {
-        Iter::new(Arc::clone(&self.handle.core), true)
+        Iter::new(self.viewed(), true)
     }
 
     /// Goes over all keys, as [`iter`](Store::iter) does. The keys are read from the disk: they
@@ -404,7 +406,7 @@ impl Store {
     /// ```
     #[must_use]
     pub fn keys(&self) -> Keys {
-        Keys(Iter::new(Arc::clone(&self.handle.core), false))
+        Keys(Iter::new(self.viewed(), false))
     }
 
     /// The number of keys that have a value. Keys that have expired are counted for about a second

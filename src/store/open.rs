@@ -23,6 +23,7 @@ use super::recovery::{Active, Recovered, claim_engine, holds_store, recover, rem
 use super::segment::{HEADER_BYTES, Shelf, StoreId};
 use super::segments::Segments;
 use super::sync::lock;
+use super::view::View;
 use crate::error::{KvsError, Result};
 use crate::options::{Durability, Options};
 
@@ -112,11 +113,15 @@ impl Core {
         let core = Core {
             owner: Owner::new(),
             options: options.clone(),
-            hasher: Hasher::new(manifest.hash_seed()),
-            time,
-            pins,
-            segments,
-            keydir,
+            view: View {
+                hasher: Hasher::new(manifest.hash_seed()),
+                time,
+                pins,
+                segments,
+                keydir,
+                closed: AtomicBool::new(false),
+                shelf,
+            },
             queue: Queue::new(),
             log: Mutex::new(Log::new(appender, active.durable_upto)),
             next: Mutex::new(None),
@@ -132,12 +137,10 @@ impl Core {
                 ..Counters::default()
             },
             random,
-            closed: AtomicBool::new(false),
             has_ballast: AtomicBool::new(false),
             background: environment.background,
             bell: Bell::default(),
             manifest: Mutex::new(manifest),
-            shelf,
         };
         // Without a ballast the store is as good, until the disk is full.
         let _ = core.restore_ballast();

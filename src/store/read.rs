@@ -4,7 +4,6 @@ use std::ops::Deref;
 use std::sync::atomic::Ordering;
 
 use super::clock::NEVER;
-use super::core::Core;
 use super::group::Seen;
 use super::hash::KeyHash;
 use super::hint::{Entry, Subject};
@@ -14,6 +13,7 @@ use super::pins::Pin;
 use super::record::{Invalid, Record};
 use super::recovery::load_hint;
 use super::segment::Segment;
+use super::view::View;
 use crate::error::{KvsError, Result};
 
 /// How many keys `get_many` asks memory for at once: about what a core can wait for.
@@ -106,7 +106,7 @@ impl Current<'_> {
     }
 }
 
-impl Core {
+impl View {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         self.check_open()?;
         let hash = self.hasher.hash(key);
@@ -137,6 +137,19 @@ impl Core {
     pub(crate) fn get_versioned(&self, key: &[u8]) -> Result<Option<Versioned>> {
         let found = self.with_current(key, self.hasher.hash(key), |current| {
             (!self.time.is_over(current.expires_at_ms)).then(|| current.to_versioned())
+        });
+        found.map(Option::flatten)
+    }
+
+    pub(crate) fn contains_key(&self, key: &[u8]) -> Result<bool> {
+        self.check_open()?;
+        let seen = self.find(&self.pins.pin(), key, self.hasher.hash(key))?;
+        Ok(seen.is_some_and(|seen| !self.time.is_over(seen.expires_at_ms)))
+    }
+
+    pub(crate) fn expires_at(&self, key: &[u8]) -> Result<Option<Option<u64>>> {
+        let found = self.with_current(key, self.hasher.hash(key), |current| {
+            (!self.time.is_over(current.expires_at_ms)).then(|| current.expiry())
         });
         found.map(Option::flatten)
     }
