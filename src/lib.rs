@@ -23,6 +23,7 @@
 //!
 //! - [`Store`] is the engine, opened with [`Options`]; [`Durability`] says when a write is
 //!   acknowledged, for the store and, where it matters, for one write.
+//! - [`ReadOnlyStore`] reads what another process has open, and changes nothing.
 //! - [`KvStore`] is the same store with strings for keys and values.
 //! - [`verify`] and [`salvage`] are for directories that have come to harm.
 //! - [`KvsError`] is the one error type.
@@ -41,6 +42,6 @@ pub use options::{
     SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
 pub use store::{
-    Damage, Iter, Keys, Progress, Records, SalvageReport, SegmentStats, Stats, Store, Value,
-    VerifyReport, Versioned, Written, salvage, verify,
+    Damage, Iter, Keys, Progress, ReadOnlyStore, Records, SalvageReport, SegmentStats, Stats,
+    Store, Value, VerifyReport, Versioned, Written, salvage, verify,
 };

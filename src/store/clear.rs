@@ -32,6 +32,8 @@ impl Core {
             manifest.segments.retain(|named| gone.iter().all(|it| it.id != named.id()));
             manifest.history_floor = manifest.history_floor.max(published);
         };
+        // Who reads the new manifest must not look for the old segment.
+        self.post_end_of(&log)?;
         self.with_ballast(|| self.change_manifest(forget))?;
         let mut writer = self.keydir.write(&self.pins);
         writer.together(|writer| writer.clear());

@@ -77,6 +77,12 @@ impl Time {
         least.saturating_add(ahead)
     }
 
+    /// From now on, the time is at least this and what passes from here.
+    pub(crate) fn not_before(&self, floor_ms: u64) {
+        let least = self.base_ms.wrapping_add(self.clock.steady_ms());
+        self.ahead_ms.fetch_max(floor_ms.saturating_sub(least), Ordering::Relaxed);
+    }
+
     /// Whether the wall clock says something that is not believed.
     pub(crate) fn has_jumped(&self) -> bool {
         self.has_jumped.load(Ordering::Relaxed)

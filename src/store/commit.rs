@@ -175,6 +175,9 @@ impl Core {
         if kvs_bug!("publish_before_sync") {
             self.publish(log, group, before, &mut writer);
         }
+        if kvs_bug!("post_before_sync") {
+            self.post_end_of(log)?;
+        }
         let is_waited_for = group.requests.iter().any(|request| request.sync);
         if is_waited_for && !kvs_bug!("acknowledge_before_sync") {
             self.durable.sync(&log.appender.segment, log.appender.end())?;
@@ -187,6 +190,9 @@ impl Core {
         }
         drop(writer);
         self.sync_as_it_goes(log);
+        if !group.bytes.is_empty() {
+            self.ring_for_readers();
+        }
         self.published_seq.store(last_seq, Ordering::Release);
         Ok(())
     }

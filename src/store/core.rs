@@ -1,7 +1,7 @@
 //! The parts of an open store, side by side. What they do together stands in the files behind
 //! this one: each adds methods to `Core` for one theme.
 //!
-//! Locks are taken in this order: compaction, log, next, manifest, keydir writer, watermark.
+//! Locks are taken in this order: compaction, log, next, manifest, keydir writer, watermark, board.
 
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
@@ -16,6 +16,8 @@ use super::fork::Owner;
 use super::group::Commits;
 use super::load::Loaded;
 use super::manifest::Manifest;
+use super::names;
+use super::notice::{Board, Readable};
 use super::queue::Queue;
 use super::segment::HEADER_BYTES;
 use super::sync::lock;
@@ -59,6 +61,8 @@ pub(crate) struct Core {
     /// Whether threads do the background work.
     pub(crate) background: bool,
     pub(crate) bell: Bell,
+    /// Where other processes are told how far they may read.
+    pub(crate) board: Board,
 }
 
 /// The tail of the log.
@@ -156,6 +160,8 @@ pub(crate) struct Bell {
 pub(crate) struct Rung {
     pub(crate) sync: bool,
     pub(crate) compaction: bool,
+    /// There is something new for other processes to read.
+    pub(crate) readers: bool,
     pub(crate) stop: bool,
 }
 
@@ -191,6 +197,40 @@ impl Core {
             return Err(KvsError::Forked);
         }
         self.durable.check()
+    }
+
+    /// Tells other processes that they may read everything that is published.
+    pub(crate) fn post_notice(&self) -> Result<()> {
+        self.board.catch_up();
+        let log = lock(&self.log);
+        let readable = self.readable(&log)?;
+        drop(log);
+        self.post(readable)
+    }
+
+    /// As `post_notice`, for those who have the lock of the log.
+    pub(crate) fn post_end_of(&self, log: &Log) -> Result<()> {
+        self.post(self.readable(log)?)
+    }
+
+    /// Between two commits everything in the log is published; with a failed sync, that ends.
+    fn readable(&self, log: &Log) -> Result<Readable> {
+        self.durable.check()?;
+        Ok(Readable { segment: log.appender.segment.id, end: log.appender.end() })
+    }
+
+    fn post(&self, readable: Readable) -> Result<()> {
+        let posted = self.board.post(readable);
+        posted.map_err(|error| KvsError::io("write", &self.shelf.path(names::LOCK), error))
+    }
+
+    /// Lets the syncing thread know that there is something new to post. Costs nothing while it
+    /// knows already.
+    #[inline]
+    pub(crate) fn ring_for_readers(&self) {
+        if self.board.fall_behind() {
+            self.bell.wake(|rung| rung.readers = true);
+        }
     }
 
     /// The size that a new segment is to have, in bytes.

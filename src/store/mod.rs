@@ -13,6 +13,7 @@ mod fork;
 mod map;
 mod disk;
 mod real_disk;
+mod notice;
 mod pins;
 mod segment;
 mod appender;
@@ -45,6 +46,8 @@ mod open;
 mod registry;
 mod change;
 mod expiry;
+mod reading;
+mod read_only;
 mod damage;
 mod verify;
 mod salvage;
@@ -53,7 +56,7 @@ mod sim_disk;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -61,6 +64,7 @@ pub use damage::Damage;
 pub use group::Written;
 pub use iter::{Iter, Keys, Records};
 pub use read::{Value, Versioned};
+pub use read_only::ReadOnlyStore;
 pub use salvage::{SalvageReport, salvage};
 pub use stats::{SegmentStats, Stats};
 pub use verify::{Progress, VerifyReport, verify};
@@ -96,7 +100,7 @@ struct Handle {
 
 /// What an open store has and a closed one has not.
 enum Life {
-    Open { threads: Vec<JoinHandle<()>>, lock: Box<dyn DiskLock> },
+    Open { threads: Vec<JoinHandle<()>>, lock: Arc<dyn DiskLock> },
     Closed(Result<()>),
 }
 
@@ -121,12 +125,7 @@ impl Store {
             let made = std_create_dir(directory);
             made.map_err(|error| KvsError::io("create", directory, error))?;
         }
-        let canonical = match directory.canonicalize() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(KvsError::NotAStore { path: directory.to_owned() });
-            }
-            canonical => canonical.map_err(|error| KvsError::io("open", directory, error))?,
-        };
+        let canonical = canonical(directory)?;
         let found = registry::find_or_open(&canonical, || {
             let seed = getrandom::u64().map_err(|error| {
                 KvsError::io("get random numbers for", directory, std::io::Error::other(error))
@@ -153,8 +152,9 @@ impl Store {
             return Err(KvsError::NotAStore { path: directory.to_owned() });
         }
         disk.create_dir(directory).map_err(|error| KvsError::io("create", directory, error))?;
-        let lock = recovery::lock_directory(&*disk, directory)?;
-        let core = Arc::new(Core::open(directory, options, &environment)?);
+        let lock: Arc<dyn DiskLock> = notice::lock_directory(&*disk, directory)?.into();
+        let core = Core::open(directory, options, &environment, Arc::downgrade(&lock))?;
+        let core = Arc::new(core);
         let threads = if environment.background { worker::start(&core)? } else { Vec::new() };
         let life = Mutex::new(Life::Open { threads, lock });
         Ok(Store { handle: Arc::new(Handle { core, life }) })
@@ -556,7 +556,8 @@ impl std::fmt::Debug for Store {
 impl Store {
     pub(crate) fn sync_step(&self) -> Result<()> {
         self.core().sync_step()?;
-        self.core().prepare_step()
+        self.core().prepare_step()?;
+        self.core().post_notice()
     }
 
     pub(crate) fn compact_step(&self) -> Result<bool> {
@@ -600,6 +601,16 @@ impl Store {
         self.core().queue.close();
         self.core().closed.store(true, std::sync::atomic::Ordering::SeqCst);
         *lock(&self.handle.life) = Life::Closed(Ok(()));
+    }
+}
+
+/// The path of a directory whatever the current one will be.
+fn canonical(directory: &Path) -> Result<PathBuf> {
+    match directory.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(KvsError::NotAStore { path: directory.to_owned() })
+        }
+        canonical => canonical.map_err(|error| KvsError::io("open", directory, error)),
     }
 }
 

@@ -1,9 +1,12 @@
-//! How segments are compacted: copy, sync, directory, log, manifest, directory, index, unlink.
+//! How segments are compacted: copy, sync, directory, log, notice, manifest, directory, index,
+//! unlink.
 //!
 //! In this order, because the process may die between any two steps:
 //! - What is alive is copied, with its seq, into new segments, which are sealed and synced, and
 //!   their names too. Nothing names them yet; an error up to here discards them.
 //! - The log is synced: what was dropped as dead was killed by a write that is durable now.
+//! - Other processes are told that they may read that write; a reader that meets the new manifest
+//!   would otherwise see neither record.
 //! - The manifest names the new segments in the place of the old ones.
 //! - Each key that still points to its old record is moved to the new one.
 //! - When no reader can be in the old segments any more, they are unlinked.
@@ -135,6 +138,10 @@ impl Core {
         }
         if kvs_bug!("unlink_before_manifest") {
             inputs.iter().for_each(|input| drop(self.shelf.disk.remove(&input.path)));
+        }
+        // Who reads the new manifest must also read what killed the records that it lacks.
+        if !kvs_bug!("post_after_manifest") {
+            self.post_notice()?;
         }
         let published = self.published_seq.load(Ordering::Acquire);
         self.change_manifest(|manifest| {

@@ -54,6 +54,11 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Begins at an offset at which a record or a batch does.
+    pub(crate) fn starting_at(self, offset: u64) -> Scan<'a> {
+        Scan { offset, window_start: offset, ..self }
+    }
+
     /// The next record. None: there is no further valid one, see `offset`, `sealed`, `invalid`.
     pub(crate) fn next(&mut self) -> Result<Option<Found<'_>>> {
         if self.ended.is_some() || self.sealed {

@@ -21,6 +21,7 @@ mod model;
 mod named;
 mod nested;
 mod pins;
+mod reader;
 mod salvage;
 mod sequences;
 mod shuttled;
