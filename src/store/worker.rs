@@ -216,6 +216,8 @@ fn run_sync(core: &Core) {
                 core.report(&error);
                 return;
             }
+            // It may have written to the log how late it is.
+            core.board.fall_behind();
             if unprepared.is_none_or(|failed| failed.elapsed() >= REST) {
                 unprepared = core.prepare_step().err().map(|error| {
                     core.report(&error);
