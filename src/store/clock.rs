@@ -204,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn a_floor_that_is_found_later_counts_from_then_on() {
+        let (clock, time) = time(0, 10_000);
+        time.not_before(9_000);
+        assert_eq!(time.now_ms(), 10_000);
+        time.not_before(12_000);
+        assert_eq!(time.now_ms(), 12_000);
+        clock.pass(500);
+        assert_eq!(time.now_ms(), 12_500);
+        clock.set_wall(13_000);
+        assert_eq!(time.now_ms(), 13_000);
+    }
+
+    #[test]
     fn a_jump_of_more_than_a_day_is_not_followed_until_the_next_open() {
         let (clock, time) = time(0, 10_000);
         clock.set_wall(10_000 + JUMP_MS);

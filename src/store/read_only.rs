@@ -105,7 +105,7 @@ impl ReadOnlyStore {
     }
 
     /// Takes in what was written since it was opened or refreshed last. False: nothing was. True
-    /// may also mean that the owner did nothing but compact.
+    /// may also mean that an owner came, went, or did nothing but compact.
     ///
     /// Where the log has grown and nothing else has changed, as much is read as was written; else
     /// (about once a segment) the index is built anew, from hints, in memory of its own until

@@ -15,6 +15,7 @@ use super::workload::{
 use crate::error::{KvsError, Result};
 use crate::options::{Options, ReadPath, SetOptions};
 use crate::store::disk::{Access, Disk, DiskFile, DiskLock};
+use crate::store::notice::lock_directory;
 use crate::store::reading::Place;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
@@ -65,9 +66,12 @@ pub fn read_everywhere(shape: Shape, seed: u64) -> Checked<u64> {
             posted = if may_rest { posted } else { session.history.len() };
         }
         let all = session.history.len();
-        let calls = session.disk.calls(None);
+        let (calls, open_files) = (session.disk.calls(None), session.disk.open_files());
         let found = Contents::read(&open(&session.disk)?, shape.keys).map_err(wrong)?;
         session.history.check(&found, (posted, all)).map_err(wrong)?;
+        if session.disk.open_files() != open_files {
+            return Err(wrong("a reader left a file open".into()));
+        }
         old.refresh().map_err(|error| wrong(format!("refresh: {error}")))?;
         if Contents::read(&old, shape.keys).map_err(wrong)? != found {
             return Err(wrong("a refreshed reader sees something else than a new one".into()));
@@ -315,6 +319,48 @@ fn damage_is_refused_as_by_an_open() {
     let opened = self::reader(&missing);
     assert!(matches!(opened, Err(KvsError::ManifestMissing { .. })), "{opened:?}");
     sees(&reader, &[("a", "1"), ("b", "1")]);
+}
+
+#[test]
+fn a_directory_that_is_locked_but_not_written_to_can_be_read() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    post(&scene);
+    scene.set("b", "1");
+    let disk = scene.die();
+    // What `verify` and an owner that is not open yet do: there is a notice, but it says nothing.
+    let lock = lock_directory(&disk, Path::new(DIRECTORY)).unwrap();
+    let reader = reader(&disk).unwrap();
+    sees(&reader, &[("a", "1"), ("b", "1")]);
+    drop(lock);
+    assert!(reader.refresh().unwrap(), "whether it is locked is part of what was looked at");
+    assert!(!reader.refresh().unwrap());
+    sees(&reader, &[("a", "1"), ("b", "1")]);
+}
+
+/// An owner that comes and goes while a reader reads on its own, before a segment is opened.
+#[test]
+fn an_owner_that_comes_meanwhile_is_noticed() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    let disk = scene.die();
+    let owner: Arc<Mutex<Option<Scene>>> = Arc::default();
+    let (kept, of_owner, mut is_first) = (Arc::clone(&owner), disk.clone(), true);
+    let before_open = move || {
+        if std::mem::take(&mut is_first) {
+            let scene = Scene::on(of_owner.clone(), 2).unwrap();
+            scene.set("a", "2");
+            *kept.lock().unwrap() = Some(scene);
+        }
+    };
+    let before_open = Mutex::new(Box::new(before_open) as Box<dyn FnMut() + Send>);
+    let interrupted = Arc::new(Interrupted { disk, before_open });
+    let reader = reader_at(interrupted, &Arc::default()).unwrap();
+    // The second set is in the log, but its owner has not said that it may be read.
+    sees(&reader, &[("a", "1")]);
+    post(owner.lock().unwrap().as_ref().unwrap());
+    assert!(reader.refresh().unwrap());
+    sees(&reader, &[("a", "2")]);
 }
 
 #[test]
