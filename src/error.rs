@@ -110,6 +110,15 @@ pub enum KvsError {
         /// The first option that differs.
         option: &'static str,
     },
+    /// The owner of a directory was faster, again and again, than this process that only reads it:
+    /// files came and went while they were read. Trying again may help.
+    #[error("{} changed each of the {tries} times that it was read", path.display())]
+    Unsettled {
+        /// The directory.
+        path: PathBuf,
+        /// How often it was read.
+        tries: usize,
+    },
     /// An option has a value that makes no sense.
     #[error("option {option} is {value}, but must be {expected}")]
     InvalidOption {

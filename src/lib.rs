@@ -23,6 +23,7 @@
 //!
 //! - [`Store`] is the engine, opened with [`Options`]; [`Durability`] says when a write is
 //!   acknowledged, for the store and, where it matters, for one write.
+//! - [`ReadOnlyStore`] reads what another process has open, and changes nothing.
 //! - [`KvStore`] is the same store with strings for keys and values.
 //! - [`verify`] and [`salvage`] are for directories that have come to harm, [`reset_clock`] is for
 //!   those that have seen a wrong clock; [`doctor`] says what to do, and [`inspect`] what is in a
@@ -44,9 +45,9 @@ pub use options::{
 };
 pub use store::{
     BackupReport, Change, ClockReset, Content, Damage, Finding, Inspected, Iter, Keys, Progress,
-    Range, RangeKeys, Records, RestoreReport, SalvageReport, SegmentStats, Snapshot, Stats, Store,
-    Value, Verdict, VerifyReport, Versioned, Watch, Written, doctor, inspect, reset_clock, restore,
-    salvage, verify,
+    Range, RangeKeys, ReadOnlyStore, Records, RestoreReport, SalvageReport, SegmentStats, Snapshot,
+    Stats, Store, Value, Verdict, VerifyReport, Versioned, Watch, Written, doctor, inspect,
+    reset_clock, restore, salvage, verify,
 };
 
 /// The recipes of the documents, each a test.

@@ -437,9 +437,9 @@ impl Options {
         self
     }
 
-    /// How many of the last writes compaction leaves alone, for watches that are behind and for
-    /// restores to an earlier seq. The bound on disk space does not count what it holds up.
-    /// Default: 0.
+    /// How many of the last writes compaction leaves alone, for watches that are behind. (After the
+    /// store was opened anew, a watch can go on from the last compaction at the earliest.) The
+    /// bound on disk space does not count what it holds up. Default: 0.
     ///
     /// ```
     /// let options = kvs::Options::new().retain_history(1_000_000);

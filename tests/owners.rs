@@ -1,4 +1,5 @@
-//! One owner: a directory has one process that writes to it, and gives its descriptors back.
+//! One owner: a directory has one process that writes to it, and gives its descriptors back;
+//! others may read.
 //!
 //! What must be seen from another process runs in this test binary, started again with the name
 //! of a part in `KVS_OWNERS_PART` and the directory in `KVS_OWNERS_DIR`.
@@ -11,12 +12,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use kvs::{Durability, KvsError, Options, Store};
+use kvs::{Batch, Durability, KvsError, Options, ReadOnlyStore, Store};
 use tempfile::tempdir;
 
 const PART: &str = "KVS_OWNERS_PART";
 const DIR: &str = "KVS_OWNERS_DIR";
 const QUICK_RACES: usize = 8;
+/// How often a reader must find something new.
+const QUICK_REFRESHES: u64 = 50;
+const LONG_REFRESHES: u64 = 5000;
 const QUICK_CYCLES: usize = 200;
 const LONG_CYCLES: usize = 1000;
 
@@ -88,6 +92,7 @@ fn a_part_of_a_test() {
     match part.as_str() {
         "race" => race(dir),
         "fork" => fork(dir),
+        "write" => write(dir),
         "few descriptors" => few_descriptors(dir),
         "descriptors" => descriptors(dir),
         other => panic!("there is no part {other}"),
@@ -140,6 +145,50 @@ fn fork(dir: &Path) {
     store.set("key", "parent").unwrap();
     assert_eq!(store.get("key").unwrap().as_deref(), Some(&b"parent"[..]));
     store.close().unwrap();
+}
+
+/// The keys that writer and readers know besides `first` and `last`.
+const WRITTEN_KEYS: u64 = 200;
+
+/// Writes batch after batch until it is killed: the number of the batch into `first`, `last` and
+/// one of the other keys. Compacts now and then, and says how far it has come.
+fn write(dir: &Path) {
+    let options = Options::new().segment_bytes(65536).durability(Durability::Os);
+    let store = options.open(dir).unwrap();
+    for number in 1_u64.. {
+        let text = number.to_string();
+        let mut batch = Batch::new();
+        batch.set("first", &text).set(format!("key {}", number % WRITTEN_KEYS), &text);
+        store.write(batch.set("last", &text)).unwrap();
+        if number.is_multiple_of(200) {
+            answer(&text);
+        }
+        if number.is_multiple_of(3000) {
+            store.compact().unwrap();
+        }
+    }
+}
+
+/// How many batches of the writer a reader sees: exactly so many, and each as a whole.
+fn batches_seen(reader: &ReadOnlyStore) -> u64 {
+    let parse = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap().parse::<u64>().unwrap();
+    let ends = reader.get_many(&["first", "last"]).unwrap();
+    let ends = ends.iter().map(|value| value.as_ref().map_or(0, |value| parse(value)));
+    let [first, last] = ends.collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(first, last);
+    let mut found: Vec<(Vec<u8>, u64)> = reader
+        .iter()
+        .map(Result::unwrap)
+        .filter(|(key, _)| key.starts_with(b"key "))
+        .map(|(key, value)| (key, parse(&value)))
+        .collect();
+    found.sort();
+    let newest = (first.saturating_sub(WRITTEN_KEYS) + 1)..=first;
+    let key = |number: u64| format!("key {}", number % WRITTEN_KEYS).into_bytes();
+    let mut expected: Vec<(Vec<u8>, u64)> = newest.map(|number| (key(number), number)).collect();
+    expected.sort();
+    assert_eq!(found, expected, "after {first} batches");
+    first
 }
 
 fn set_limit(descriptors: u64) {
@@ -245,6 +294,47 @@ fn a_forked_child_cannot_write_and_leaves_the_lock_alone() {
     part.end();
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.get("key").unwrap().as_deref(), Some(&b"parent"[..]));
+}
+
+#[test]
+fn another_process_reads_while_the_owner_writes_compacts_and_is_killed() {
+    let dir = tempdir().unwrap();
+    let mut part = Part::start("write", dir.path());
+    assert_eq!(part.answer(), "200");
+    let reader = Store::open_read_only(dir.path()).unwrap();
+    let (mut seen, mut refreshes, mut acknowledged) = (batches_seen(&reader), 0, 200);
+    let long = env::var_os("KVS_PROOF_SECONDS").is_some();
+    let enough = if long { LONG_REFRESHES } else { QUICK_REFRESHES };
+    while seen < 20_000 || refreshes < enough {
+        let is_newer = reader.refresh().unwrap();
+        let now = batches_seen(&reader);
+        assert!(now >= seen && (is_newer || now == seen), "{now} after {seen}");
+        refreshes += u64::from(now > seen);
+        seen = now;
+        // It can be read that much later, but then it can: the answers of the writer go ahead.
+        while acknowledged < seen.saturating_sub(200) {
+            acknowledged = part.answer().parse().unwrap();
+        }
+    }
+    let new = Store::open_read_only(dir.path()).unwrap();
+    assert!(batches_seen(&new) >= seen);
+    part.child.kill().unwrap();
+    part.child.wait().unwrap();
+    let mut rest = String::new();
+    part.answers.read_to_string(&mut rest).unwrap();
+    let last = rest.lines().rev().find_map(|line| line.split_once("answer: ")?.1.parse().ok());
+    let acknowledged = last.unwrap_or(acknowledged);
+    // Nothing that was acknowledged is lost for readers either, before an owner comes again.
+    reader.refresh().unwrap();
+    let left = batches_seen(&reader);
+    assert!(left >= acknowledged, "{left} of {acknowledged}");
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.get("last").unwrap().unwrap()[..], *left.to_string().as_bytes());
+    store.set("last", "0").unwrap();
+    store.set("first", "0").unwrap();
+    store.close().unwrap();
+    assert!(reader.refresh().unwrap());
+    assert_eq!(reader.get("last").unwrap().as_deref(), Some(&b"0"[..]));
 }
 
 #[test]

@@ -9,34 +9,105 @@ use std::sync::atomic::Ordering;
 use super::core::Core;
 use super::group::Seen;
 use super::hash::KeyHash;
-use super::history::AsOf;
+use super::history::{AsOf, History};
 use super::keydir::Location;
 use super::ordered::Ordered;
 use super::read::Current;
 use super::record::Record;
 use super::sync::lock;
+use super::view::{View, Viewed};
 use crate::error::Result;
 
 /// How many places are kept between two looks at what they pin.
 const LOOK_EVERY_BYTES: u64 = 64 << 10;
 
-/// A snapshot that is held by somebody: it ends when this is dropped.
+/// What is looked at, as of a seq, for as long as this lives.
 pub(crate) struct Held {
-    pub(crate) core: Arc<Core>,
+    viewed: Viewed,
     pub(crate) as_of: Arc<AsOf>,
+    /// None: of a store that is only read. It has no history, and nothing ends with this.
+    core: Option<Arc<Core>>,
 }
 
 impl Held {
+    /// A store of this process, as it is now.
     pub(crate) fn new(core: Arc<Core>) -> Held {
         let as_of = core.begin_as_of();
-        Held { core, as_of }
+        Held { viewed: Arc::<Core>::clone(&core), as_of, core: Some(core) }
+    }
+
+    /// A store that is only read, as it was read last.
+    pub(crate) fn of_reader(viewed: Viewed) -> Held {
+        let now_ms = (*viewed).as_ref().time.expiry_ms();
+        Held { viewed, as_of: Arc::new(AsOf::everything(now_ms)), core: None }
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        (*self.viewed).as_ref()
+    }
+
+    pub(crate) fn history(&self) -> Option<&History> {
+        self.core.as_ref().map(|core| &core.history)
+    }
+
+    pub(crate) fn ordered(&self) -> Option<&Ordered> {
+        self.core.as_ref().and_then(|core| core.ordered.as_ref())
+    }
+
+    /// Answers with an error if what is looked at is closed, or may be gone.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.view().check_open().and_then(|()| self.as_of.check())
+    }
+
+    /// The places in the history of keys whose hash is in a range.
+    pub(crate) fn past_places(&self, from: u64, to: u64) -> Vec<Location> {
+        let history = self.history().filter(|history| history.is_active());
+        history.map(|history| history.places(from, to, &self.as_of)).unwrap_or_default()
+    }
+
+    /// Hands the record of a key to a function; none: there is none.
+    pub(crate) fn with_current<R>(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        use_current: impl FnOnce(Current<'_>) -> R,
+    ) -> Result<Option<R>> {
+        self.as_of.check()?;
+        let mut use_current = Some(use_current);
+        let mut visit = |current: Current<'_>| {
+            let is_seen = self.as_of.sees(current.seq, current.expires_at_ms);
+            let use_current = use_current.take_if(|_| is_seen);
+            use_current.map(|use_current| use_current(current))
+        };
+        let view = self.view();
+        if let Some(found) = view.with_current(key, hash, &mut visit)?.flatten() {
+            return Ok(Some(found));
+        }
+        // Taken before the places are asked for: they may be let go.
+        let pin = view.pins.pin();
+        for location in self.past_places(hash.place, hash.place) {
+            let segment = view.segment(&pin, location)?;
+            let found = segment.read(location.offset(), |record, _| match record {
+                Record::Set { seq, expires_at_ms, key: found, value } if found == key => {
+                    visit(Current { seq, expires_at_ms, value })
+                }
+                _ => None,
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        self.as_of.check()?;
+        Ok(None)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let forgotten = self.core.history.end(&self.as_of);
-        self.core.unpin(&forgotten);
+        if let Some(core) = &self.core {
+            let forgotten = core.history.end(&self.as_of);
+            core.unpin(&forgotten);
+        }
     }
 }
 
@@ -84,14 +155,30 @@ impl Core {
         let Some(ordered) = &self.ordered else {
             return Ok(());
         };
-        for key in ordered.take_removed(self.history.oldest()) {
+        self.forget_keys(ordered.take_removed(self.history.oldest()))
+    }
+
+    /// Takes keys out of the ordered index that were removed, unless they have come again.
+    pub(crate) fn forget_keys(&self, keys: Vec<Box<[u8]>>) -> Result<()> {
+        let Some(ordered) = &self.ordered else {
+            return Ok(());
+        };
+        let mut failed = Ok(());
+        for key in keys {
             // While this is held, nobody sets it again.
             let _writer = self.keydir.write(&self.pins);
-            if self.find(&self.pins.pin(), &key, self.hasher.hash(&key))?.is_none() {
-                ordered.remove(&key);
+            match self.find(&self.pins.pin(), &key, self.hasher.hash(&key)) {
+                // Set and removed again since: it is another snapshot's.
+                Ok(None) if ordered.is_removed(&key) => {}
+                Ok(None) => ordered.remove(&key),
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    ordered.remove_later(&key, 0);
+                    failed = Err(error);
+                }
             }
         }
-        Ok(())
+        failed
     }
 
     fn unpin(&self, places: &[Location]) {
@@ -127,41 +214,5 @@ impl Core {
             self.unpin(forgotten);
             true
         })
-    }
-
-    /// Hands the record that a snapshot sees of a key to a function; none: it sees none.
-    pub(crate) fn with_current_at<R>(
-        &self,
-        as_of: &AsOf,
-        key: &[u8],
-        hash: KeyHash,
-        use_current: impl FnOnce(Current<'_>) -> R,
-    ) -> Result<Option<R>> {
-        as_of.check()?;
-        let mut use_current = Some(use_current);
-        let mut visit = |current: Current<'_>| {
-            let use_current =
-                use_current.take_if(|_| as_of.sees(current.seq, current.expires_at_ms));
-            use_current.map(|use_current| use_current(current))
-        };
-        if let Some(found) = self.with_current(key, hash, &mut visit)?.flatten() {
-            return Ok(Some(found));
-        }
-        // Taken before the places are asked for: they may be let go.
-        let pin = self.pins.pin();
-        for location in self.history.places(hash.place, hash.place, as_of) {
-            let segment = self.segment(&pin, location)?;
-            let found = segment.read(location.offset(), |record, _| match record {
-                Record::Set { seq, expires_at_ms, key: found, value } if found == key => {
-                    visit(Current { seq, expires_at_ms, value })
-                }
-                _ => None,
-            })?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        as_of.check()?;
-        Ok(None)
     }
 }

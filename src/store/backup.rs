@@ -2,7 +2,7 @@
 //!
 //! A sealed segment never changes, so its file gets a second name in the backup, or a copy where
 //! that cannot be. Of the segment in which the log grows, what was published is copied. While that
-//! is done, no segment goes away: compaction waits. The manifest comes last and makes it a backup;
+//! is done, segments may go away, but stay readable. The manifest comes last and makes it a backup;
 //! a backup that is brought up to date stays the old one until then. A file that is there already
 //! is known by its store, id, salt and length, not by its name.
 
@@ -73,7 +73,8 @@ impl Store {
     /// Where the file system allows it, the sealed segments are not copied: their files get a
     /// second name. Into a directory that holds an earlier backup of the same store, only what has
     /// come since is added. At the end everything in it is read, so that what is damaged is told.
-    /// A backup cannot be opened to be written to: [`restore`](crate::restore) makes a store of it.
+    /// A backup can be opened to be read ([`open_read_only`](Store::open_read_only)), but not to be
+    /// written to: [`restore`](crate::restore) makes a store of it.
     ///
     /// # Errors
     /// [`KvsError::NotEmpty`] if the directory holds anything but a backup of this store;
@@ -101,15 +102,12 @@ impl Core {
     pub(crate) fn backup(&self, directory: &Path) -> Result<BackupReport> {
         self.check_open()?;
         let mut destination = self.destination(directory)?;
-        // Segments that are named now stay until this is let go.
-        let compaction = lock(&self.compaction);
         let mut subject = self.subject();
         destination.report.seq = subject.seq;
         for segment in &subject.sealed {
             destination.take(&self.shelf, segment)?;
         }
         destination.copy(&subject.active, subject.end)?;
-        drop(compaction);
         let disk = destination.disk;
         let synced = disk.sync_dir(directory);
         synced.map_err(|error| KvsError::io("sync", directory, error))?;
@@ -123,8 +121,11 @@ impl Core {
 
     /// The state of the store between two groups of commits.
     fn subject(&self) -> Subject {
+        // While compaction rests, the manifest and the open segments are of one mind. What goes
+        // afterwards can still be read: it is open.
+        let _compaction = lock(&self.compaction);
         let log = lock(&self.log);
-        let (active, end) = (Arc::clone(&log.appender.segment), log.appender.end());
+        let (active, end) = (Arc::clone(&log.appender.segment), log.published_end);
         let mut manifest = lock(&self.manifest).clone();
         let mut sealed = Vec::new();
         // Neither what is prepared for later nor what was discarded belongs to it.
@@ -143,8 +144,24 @@ impl Core {
             _ => false,
         });
         let seq = self.published_seq.load(Ordering::Acquire);
-        manifest.reserved_seq = self.next_seq.load(Ordering::Relaxed);
+        manifest.reserved_seq = seq + 1;
         Subject { manifest, sealed, active, end, seq }
+    }
+
+    /// Whether a directory holds an earlier backup of this store; an error if anything else.
+    fn check_destination(&self, directory: &Path) -> Result<bool> {
+        let disk = &*self.shelf.disk;
+        let names = disk.list(directory);
+        let names = names.map_err(|error| KvsError::io("list", directory, error))?;
+        let is_backup = names.iter().any(|name| name == names::BACKUP);
+        // The mark comes first, so whatever a backup leaves when it dies can be told.
+        let is_begun = names.iter().all(|name| [names::LOCK, names::BACKUP_NEW].contains(&&**name));
+        let found = Manifest::load(disk, directory)?;
+        let is_other = found.is_some_and(|found| found.store_id != self.shelf.store_id);
+        if is_other || !(is_backup || is_begun) {
+            return Err(KvsError::NotEmpty { path: directory.to_owned() });
+        }
+        Ok(is_backup)
     }
 
     /// Makes the directory, or finds an earlier backup of this store in it.
@@ -153,24 +170,13 @@ impl Core {
         let io = |action| move |error| KvsError::io(action, directory, error);
         disk.create_dir(directory).map_err(io("create"))?;
         sync_name(disk, directory)?;
-        let names = disk.list(directory).map_err(io("list"))?;
-        let not_empty = || KvsError::NotEmpty { path: directory.to_owned() };
-        let is_backup = names.iter().any(|name| name == names::BACKUP);
-        // The mark comes first, so whatever a backup leaves when it dies can be told.
-        let is_begun = names.iter().all(|name| [names::LOCK, names::BACKUP_NEW].contains(&&**name));
-        if !is_backup && !is_begun {
-            return Err(not_empty());
-        }
-        if let Some(found) = Manifest::load(disk, directory)?
-            && found.store_id != self.shelf.store_id
-        {
-            return Err(not_empty());
-        }
+        self.check_destination(directory)?;
         let path = directory.join(names::LOCK);
         let locked = disk.lock(&path).map_err(|error| KvsError::io("lock", &path, error))?;
         let lock =
             locked.ok_or_else(|| KvsError::Locked { path: directory.to_owned(), pid: None })?;
-        if !is_backup {
+        // Once more: another backup may have been faster.
+        if !self.check_destination(directory)? {
             let mark = (names::BACKUP_NEW, names::BACKUP);
             super::disk::replace(disk, directory, mark, b"a backup of kvs: see kvs restore\n")?;
             disk.sync_dir(directory).map_err(io("sync"))?;
@@ -197,7 +203,7 @@ impl Destination<'_> {
                 self.report.linked += 1;
                 Ok(())
             }
-            // Another file system, or one that has no second names.
+            // Another file system, one that has no second names, or the name is gone by now.
             Err(_) => self.copy(segment, segment.end()),
         }
     }

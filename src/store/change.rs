@@ -7,6 +7,7 @@
 //! time, one gets on with each group.
 
 use super::Store;
+use super::commit::check_expiry;
 use super::core::Core;
 use super::group::Written;
 use super::read::{Current, Value};
@@ -91,11 +92,13 @@ impl Store {
         options: SetOptions,
     ) -> Result<Option<Written>> {
         let (core, key, value) = (self.core(), key.as_ref(), value.as_ref());
+        let now_ms = core.time.now_ms();
         let expires_at_ms = match options.expiry {
             Expiry::Never | Expiry::Keep => None,
             Expiry::AtMs(at) => Some(at),
-            Expiry::AfterMs(ms) => Some(core.time.now_ms().saturating_add(ms)),
+            Expiry::AfterMs(ms) => Some(now_ms.saturating_add(ms)),
         };
+        expires_at_ms.map_or(Ok(()), |at_ms| check_expiry(at_ms, now_ms))?;
         if options.expiry == Expiry::Keep {
             return core.change(key, options.write, |current| {
                 if options.if_present.is_some_and(|present| present != current.is_some()) {
@@ -115,7 +118,7 @@ impl Store {
             Some(at) => batch.set_until(key, value, at),
             None => batch.set(key, value),
         };
-        unless_refused(core.write_batch(&batch, options.write))
+        unless_refused(core.write_checked(&batch, options.write))
     }
 
     /// Gives a key a value, or with none removes it, if it is as expected. None: it is not, and

@@ -30,8 +30,11 @@ impl Core {
         let published = self.published_seq.load(Ordering::Acquire);
         let forget = |manifest: &mut Manifest| {
             manifest.segments.retain(|named| gone.iter().all(|it| it.id != named.id()));
-            manifest.history_floor = manifest.history_floor.max(published);
+            // The state after the last write is gone too.
+            manifest.history_floor = manifest.history_floor.max(published + 1);
         };
+        // Who reads the new manifest must not look for the old segment.
+        self.post_end_of(&log)?;
         self.with_ballast(|| self.change_manifest(forget))?;
         let mut writer = self.keydir.write(&self.pins);
         // What they see would all have to be kept.
@@ -43,9 +46,9 @@ impl Core {
         writer.next_generation();
         self.space.live_bytes.store(0, Ordering::Relaxed);
         self.space.expiring_keys.store(0, Ordering::Relaxed);
-        self.compacted_seq.fetch_max(published, Ordering::AcqRel);
+        self.compacted_seq.fetch_max(published + 1, Ordering::AcqRel);
         drop((writer, next, log));
-        self.segments.retire(&gone, &self.pins);
+        self.segments.retire(&gone);
         self.unlink_buried();
         self.update_space();
         Ok(())

@@ -41,6 +41,8 @@ pub(crate) struct Time {
     ahead_ms: AtomicU64,
     /// Expiry sees no time above this.
     horizon_ms: AtomicU64,
+    /// What the horizon is about to be: whatever is written meanwhile says so too.
+    intended_ms: AtomicU64,
     /// Whether the horizon could not be moved. Then expiry does without it: on a full disk keys
     /// expire, and may come back if the clock is set back before there is room.
     is_unbounded: AtomicBool,
@@ -55,6 +57,7 @@ impl Time {
             base_ms: floor_ms.wrapping_sub(clock.steady_ms()),
             ahead_ms: AtomicU64::new(ahead_ms),
             horizon_ms: AtomicU64::new(floor_ms),
+            intended_ms: AtomicU64::new(floor_ms),
             is_unbounded: AtomicBool::new(false),
             has_jumped: AtomicBool::new(false),
             clock,
@@ -63,8 +66,10 @@ impl Time {
 
     /// Milliseconds since 1970-01-01 UTC; never less than before.
     pub(crate) fn now_ms(&self) -> u64 {
+        // The wall clock first: what passes between the two must not look as if it were ahead.
+        let wall = self.clock.wall_ms();
         let least = self.base_ms.wrapping_add(self.clock.steady_ms());
-        let ahead = self.clock.wall_ms().saturating_sub(least);
+        let ahead = wall.saturating_sub(least);
         let known = self.ahead_ms.load(Ordering::Relaxed);
         let has_jumped = ahead > known.saturating_add(JUMP_MS);
         if has_jumped != self.has_jumped.load(Ordering::Relaxed) {
@@ -75,6 +80,12 @@ impl Time {
             false => self.ahead_ms.fetch_max(ahead, Ordering::Relaxed).max(ahead),
         };
         least.saturating_add(ahead)
+    }
+
+    /// From now on, the time is at least this and what passes from here.
+    pub(crate) fn not_before(&self, floor_ms: u64) {
+        let least = self.base_ms.wrapping_add(self.clock.steady_ms());
+        self.ahead_ms.fetch_max(floor_ms.saturating_sub(least), Ordering::Relaxed);
     }
 
     /// Whether the wall clock says something that is not believed.
@@ -104,7 +115,9 @@ impl Time {
 
     /// The floor that the disk must have: none of the times that were seen is above.
     pub(crate) fn floor_ms(&self) -> u64 {
-        let horizon = self.horizon_ms.load(Ordering::Acquire);
+        let [horizon, intended] =
+            [&self.horizon_ms, &self.intended_ms].map(|it| it.load(Ordering::Acquire));
+        let horizon = horizon.max(intended);
         if self.is_unbounded() { horizon.max(self.now_ms()) } else { horizon }
     }
 
@@ -118,7 +131,8 @@ impl Time {
     pub(crate) fn wanted_horizon_ms(&self, expires_at_ms: u64) -> Option<u64> {
         let (now, horizon) = (self.now_ms(), self.horizon_ms.load(Ordering::Acquire));
         let is_near = expires_at_ms <= now.saturating_add(AHEAD_MS);
-        (is_near && horizon < now.saturating_add(AHEAD_MIN_MS)).then_some(now + AHEAD_MS)
+        let is_short = horizon < now.saturating_add(AHEAD_MIN_MS);
+        (is_near && is_short).then(|| now.saturating_add(AHEAD_MS))
     }
 
     /// How long it is until `wanted_horizon_ms` is worth asking again, in milliseconds.
@@ -127,6 +141,11 @@ impl Time {
         let near = expires_at_ms.saturating_sub(AHEAD_MS);
         let used = self.horizon_ms.load(Ordering::Acquire).saturating_sub(AHEAD_MIN_MS);
         near.max(used).saturating_sub(now)
+    }
+
+    /// The horizon will be moved there, once the disk has it.
+    pub(crate) fn intend(&self, floor_ms: u64) {
+        self.intended_ms.fetch_max(floor_ms, Ordering::AcqRel);
     }
 
     /// The disk has this floor.
@@ -168,7 +187,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::tests::clock::SetClock;
-    use super::{AHEAD_MS, JUMP_MS, Time};
+    use super::{AHEAD_MS, Clock, JUMP_MS, Time};
 
     fn time(floor_ms: u64, wall_ms: u64) -> (Arc<SetClock>, Time) {
         let clock = Arc::new(SetClock::at(wall_ms));
@@ -195,6 +214,19 @@ mod tests {
         assert_eq!(time.now_ms(), 50_700);
         clock.set_wall(60_000);
         assert_eq!(time.now_ms(), 60_000);
+    }
+
+    #[test]
+    fn a_floor_that_is_found_later_counts_from_then_on() {
+        let (clock, time) = time(0, 10_000);
+        time.not_before(9_000);
+        assert_eq!(time.now_ms(), 10_000);
+        time.not_before(12_000);
+        assert_eq!(time.now_ms(), 12_000);
+        clock.pass(500);
+        assert_eq!(time.now_ms(), 12_500);
+        clock.set_wall(13_000);
+        assert_eq!(time.now_ms(), 13_000);
     }
 
     #[test]
@@ -230,6 +262,33 @@ mod tests {
         time.give_up_horizon();
         assert!(time.is_over(10_001 + AHEAD_MS));
         assert_eq!(time.floor_ms(), 10_001 + AHEAD_MS);
+    }
+
+    /// A wall clock that is read a while after the steady one.
+    struct Slow(SetClock);
+
+    impl Clock for Slow {
+        fn wall_ms(&self) -> u64 {
+            let now = self.0.wall_ms();
+            self.0.pass(500);
+            now
+        }
+
+        fn steady_ms(&self) -> u64 {
+            let now = self.0.steady_ms();
+            self.0.pass(500);
+            now
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_held_up_does_not_make_time_go_faster() {
+        let clock = Arc::new(Slow(SetClock::at(10_000)));
+        let time = Time::new(Arc::<Slow>::clone(&clock), 10_000);
+        for _ in 0..100 {
+            let before = clock.0.wall_ms();
+            assert!(time.now_ms() <= before + 500, "the time that it really was");
+        }
     }
 
     #[test]

@@ -33,14 +33,13 @@ const _: () = assert!((BATCH_BYTES_MAX as u64) <= OFFSET_LIMIT / 2, "a location 
 const SYNC_STEP: u64 = 1 << 20;
 
 impl Core {
-    /// Writes one operation.
+    /// Writes one operation. That its key can expire when it says was checked.
     pub(crate) fn write_one(
         &self,
         operation: Operation<'_>,
         options: WriteOptions,
     ) -> Result<Written> {
         operation.check()?;
-        self.check_expiry(&operation)?;
         let hash = self.hasher.hash(operation.key());
         let pin = self.pins.pin();
         prefetch(self.keydir.address(&pin, hash));
@@ -55,7 +54,9 @@ impl Core {
     /// Writes a batch, if what it depends on holds: of operations on the same key, the last one.
     pub(crate) fn write_batch(&self, batch: &Batch, options: WriteOptions) -> Result<Written> {
         for operation in batch.iter() {
-            self.check_expiry(&operation)?;
+            if let Operation::Set { expires_at_ms: Some(expires_at_ms), .. } = operation {
+                check_expiry(expires_at_ms, self.time.now_ms())?;
+            }
         }
         self.write_checked(batch, options)
     }
@@ -86,18 +87,6 @@ impl Core {
         };
         let checks = batch.requirements().iter().map(check).collect();
         self.submit(&operations, Vec1::Many(looks), checks, options)
-    }
-
-    /// Refuses what would expire in the past, or later than anything can.
-    fn check_expiry(&self, operation: &Operation<'_>) -> Result<()> {
-        let Operation::Set { expires_at_ms: Some(expires_at_ms), .. } = *operation else {
-            return Ok(());
-        };
-        let now_ms = self.time.now_ms();
-        if expires_at_ms <= now_ms || expires_at_ms > EXPIRES_AT_MS_MAX {
-            return Err(KvsError::InvalidExpiry { expires_at_ms, now_ms });
-        }
-        Ok(())
     }
 
     /// Makes everything that was acknowledged durable.
@@ -175,6 +164,9 @@ impl Core {
         if kvs_bug!("publish_before_sync") {
             self.publish(log, group, before, &mut writer);
         }
+        if kvs_bug!("post_before_sync") {
+            self.post_end_of(log)?;
+        }
         let is_waited_for = group.requests.iter().any(|request| request.sync);
         if is_waited_for && !kvs_bug!("acknowledge_before_sync") {
             self.durable.sync(&log.appender.segment, log.appender.end())?;
@@ -186,7 +178,11 @@ impl Core {
             self.publish(log, group, before, &mut writer);
         }
         drop(writer);
+        log.published_end = log.appender.end();
         self.sync_as_it_goes(log);
+        if !group.bytes.is_empty() {
+            self.ring_for_readers();
+        }
         self.published_seq.store(last_seq, Ordering::Release);
         self.tell_watches();
         Ok(())
@@ -429,6 +425,14 @@ impl Core {
             // Whoever moves the horizon waits for a later one.
             self.bell.wake(|rung| rung.sync = true);
         }
+    }
+}
+
+/// Refuses what would expire in the past, or later than anything can.
+pub(crate) fn check_expiry(expires_at_ms: u64, now_ms: u64) -> Result<()> {
+    match expires_at_ms > now_ms && expires_at_ms <= EXPIRES_AT_MS_MAX {
+        true => Ok(()),
+        false => Err(KvsError::InvalidExpiry { expires_at_ms, now_ms }),
     }
 }
 

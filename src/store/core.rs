@@ -2,29 +2,29 @@
 //! this one: each adds methods to `Core` for one theme.
 //!
 //! Locks are taken in this order: compaction, log, next, manifest, keydir writer, watermark,
-//! history.
+//! history, board.
 
+use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::appender::Appender;
-use super::clock::{Clock, Time};
+use super::clock::Clock;
 use super::disk::Disk;
 use super::durable::Durable;
 use super::fork::Owner;
 use super::group::Commits;
-use super::hash::Hasher;
 use super::history::History;
-use super::keydir::Keydir;
 use super::load::Loaded;
 use super::manifest::Manifest;
+use super::names;
+use super::notice::{Board, Readable};
 use super::ordered::Ordered;
-use super::pins::Pins;
 use super::queue::Queue;
-use super::segment::{HEADER_BYTES, Shelf};
-use super::segments::Segments;
+use super::segment::HEADER_BYTES;
 use super::sync::lock;
+use super::view::View;
 use crate::error::{KvsError, Result};
 use crate::options::Options;
 
@@ -41,12 +41,7 @@ pub(crate) struct Environment {
 pub(crate) struct Core {
     pub(crate) owner: Owner,
     pub(crate) options: Options,
-    pub(crate) shelf: Shelf,
-    pub(crate) hasher: Hasher,
-    pub(crate) time: Time,
-    pub(crate) pins: Pins,
-    pub(crate) segments: Segments,
-    pub(crate) keydir: Keydir,
+    pub(crate) view: View,
     pub(crate) history: History,
     /// With the ordered index.
     pub(crate) ordered: Option<Ordered>,
@@ -71,12 +66,13 @@ pub(crate) struct Core {
     pub(crate) space: Space,
     pub(crate) counters: Counters,
     pub(crate) random: Random,
-    pub(crate) closed: AtomicBool,
     /// Whether the ballast is there.
     pub(crate) has_ballast: AtomicBool,
     /// Whether threads do the background work.
     pub(crate) background: bool,
     pub(crate) bell: Bell,
+    /// Where other processes are told how far they may read.
+    pub(crate) board: Board,
 }
 
 /// The tail of the log.
@@ -88,13 +84,16 @@ pub(crate) struct Log {
     pub(crate) marked_upto: u64,
     /// How far a sync in the background was asked for.
     pub(crate) asked_upto: u64,
+    /// Where what is published ends.
+    pub(crate) published_end: u64,
 }
 
 impl Log {
     pub(crate) fn new(appender: Appender, durable_upto: u64) -> Log {
         let asked_upto = appender.end();
         let begin = HEADER_BYTES as u64;
-        Log { appender, begin, marked_upto: durable_upto, asked_upto }
+        let published_end = appender.end();
+        Log { appender, begin, marked_upto: durable_upto, asked_upto, published_end }
     }
 
     /// Whether there is nothing in the segment but the mark with which it begins.
@@ -186,6 +185,8 @@ pub(crate) struct Bell {
 pub(crate) struct Rung {
     pub(crate) sync: bool,
     pub(crate) compaction: bool,
+    /// There is something new for other processes to read.
+    pub(crate) readers: bool,
     pub(crate) stop: bool,
 }
 
@@ -196,13 +197,23 @@ impl Bell {
     }
 }
 
-impl Core {
-    /// Answers with an error if nothing may be read.
-    #[inline]
-    pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) { Err(KvsError::Closed) } else { Ok(()) }
-    }
+/// A core reads as its view does.
+impl Deref for Core {
+    type Target = View;
 
+    #[inline]
+    fn deref(&self) -> &View {
+        &self.view
+    }
+}
+
+impl AsRef<View> for Core {
+    fn as_ref(&self) -> &View {
+        &self.view
+    }
+}
+
+impl Core {
     /// Answers with an error if nothing may be written.
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<()> {
@@ -211,6 +222,40 @@ impl Core {
             return Err(KvsError::Forked);
         }
         self.durable.check()
+    }
+
+    /// Tells other processes that they may read everything that is published.
+    pub(crate) fn post_notice(&self) -> Result<()> {
+        self.board.catch_up();
+        let log = lock(&self.log);
+        let readable = self.readable(&log)?;
+        drop(log);
+        self.post(readable)
+    }
+
+    /// As `post_notice`, for those who have the lock of the log.
+    pub(crate) fn post_end_of(&self, log: &Log) -> Result<()> {
+        self.post(self.readable(log)?)
+    }
+
+    /// Between two commits everything in the log is published; with a failed sync, that ends.
+    fn readable(&self, log: &Log) -> Result<Readable> {
+        self.durable.check()?;
+        Ok(Readable { segment: log.appender.segment.id, end: log.appender.end() })
+    }
+
+    fn post(&self, readable: Readable) -> Result<()> {
+        let posted = self.board.post(readable);
+        posted.map_err(|error| KvsError::io("write", &self.shelf.path(names::LOCK), error))
+    }
+
+    /// Lets the syncing thread know that there is something new to post. Costs nothing while it
+    /// knows already.
+    #[inline]
+    pub(crate) fn ring_for_readers(&self) {
+        if self.board.fall_behind() {
+            self.bell.wake(|rung| rung.readers = true);
+        }
     }
 
     /// The size that a new segment is to have, in bytes.

@@ -41,6 +41,8 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
     /// Takes the exclusive lock on a file, making the file if need be. `None` if another has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>>;
+    /// Whether somebody has the lock on a file, without a change to it; false if there is no file.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// An open file.
@@ -66,7 +68,8 @@ pub trait DiskFile: Send + Sync {
 
 /// The exclusive lock on a file, held until it is dropped.
 pub trait DiskLock: Send + Sync {
-    /// Replaces the contents of the lock file. They are a note for people, never the lock itself.
+    /// Writes at the start of the lock file, in place: what has its blocks already fits on a full
+    /// disk. The contents are a notice to others, never the lock itself.
     fn write(&self, contents: &[u8]) -> io::Result<()>;
 }
 

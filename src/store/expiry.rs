@@ -2,11 +2,12 @@
 
 use super::Store;
 use super::change::Change;
+use super::commit::check_expiry;
 use super::group::Written;
 use super::iter::Records;
 use super::read::Versioned;
-use crate::error::{KvsError, Result};
-use crate::options::{EXPIRES_AT_MS_MAX, WriteOptions};
+use crate::error::Result;
+use crate::options::WriteOptions;
 
 impl Store {
     /// The value of a key with its version and its expiry; none if it has no value.
@@ -60,11 +61,7 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn expires_at(&self, key: impl AsRef<[u8]>) -> Result<Option<Option<u64>>> {
-        let (core, key) = (self.core(), key.as_ref());
-        let found = core.with_current(key, core.hasher.hash(key), |current| {
-            (!core.time.is_over(current.expires_at_ms)).then(|| current.expiry())
-        });
-        found.map(Option::flatten)
+        self.core().expires_at(key.as_ref())
     }
 
     /// Lets a key expire at a time, in milliseconds since 1970-01-01 UTC: from then on it is
@@ -86,9 +83,7 @@ impl Store {
     pub fn expire_at(&self, key: impl AsRef<[u8]>, at_ms: u64) -> Result<Option<Written>> {
         let core = self.core();
         let now_ms = core.time.now_ms();
-        if at_ms <= now_ms || at_ms > EXPIRES_AT_MS_MAX {
-            return Err(KvsError::InvalidExpiry { expires_at_ms: at_ms, now_ms });
-        }
+        check_expiry(at_ms, now_ms)?;
         core.change(key.as_ref(), WriteOptions::new(), |current| {
             Ok(current.map_or(Change::Nothing, |current| Change::Set {
                 value: current.value.to_vec(),
@@ -121,7 +116,8 @@ impl Store {
     }
 
     /// The time by which keys expire, in milliseconds since 1970-01-01 UTC: the clock of this
-    /// machine, but never earlier than any time that this store has seen.
+    /// machine, but as long as the store is open never earlier than before, and after that never
+    /// earlier than a time at which a key was seen to have expired.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

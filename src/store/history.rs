@@ -1,9 +1,9 @@
 //! What snapshots can see and the keydir no longer says: where records lie that were superseded,
 //! removed or swept since.
 //!
-//! A snapshot sees the records with the highest seq up to its own. As long as it lives, whoever takes a
-//! place out of the keydir that it can see keeps it here first, with the seq that ended it; so a
-//! reader that does not find what it looks for in the keydir finds it here. Segments with such
+//! A snapshot sees the records with the highest seq up to its own. As long as it lives, whoever
+//! takes a place out of the keydir that it can see keeps it here first, with the seq that ended it;
+//! so a reader that does not find what it looks for in the keydir finds it here. Segments with such
 //! places are pinned: they go out of use like all others, but stay on the disk.
 //!
 //! With no snapshot alive this costs a write one look at a flag.
@@ -30,6 +30,11 @@ pub(crate) struct AsOf {
 }
 
 impl AsOf {
+    /// Everything that there is and that has not expired by then.
+    pub(crate) fn everything(now_ms: u64) -> AsOf {
+        AsOf { seq: u64::MAX, now_ms, ended: AtomicBool::new(false) }
+    }
+
     /// Answers with an error if what it sees may be gone.
     pub(crate) fn check(&self) -> Result<()> {
         match self.ended.load(Ordering::Acquire) {
@@ -86,7 +91,12 @@ impl History {
     pub(crate) fn end(&self, as_of: &Arc<AsOf>) -> Vec<Location> {
         let mut state = self.write();
         as_of.ended.store(true, Ordering::Release);
+        let oldest = state.snapshots.front().map(|it| it.seq);
         state.snapshots.retain(|it| !Arc::ptr_eq(it, as_of));
+        // As long as the oldest is the same, nothing can be forgotten.
+        if state.snapshots.front().map(|it| it.seq) == oldest && oldest.is_some() {
+            return Vec::new();
+        }
         self.forget(&mut state)
     }
 

@@ -10,8 +10,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::as_of::Held;
-use super::core::Core;
-use super::history::AsOf;
 use super::keydir::{Keydir, Location, places_of};
 use super::pins::Pin;
 use super::read::{Current, Value, Versioned};
@@ -53,72 +51,67 @@ impl Iter {
     /// Reads some keys ahead. Nothing is read any more when all shards are done.
     fn read_ahead(&mut self) {
         let held = Arc::clone(&self.held);
-        let Held { core, as_of } = &*held;
+        let view = held.view();
         let mut bytes = 0;
         while self.ahead.len() < AHEAD_KEYS && bytes < AHEAD_BYTES && self.shard < Keydir::shards()
         {
-            let pin = core.pins.pin();
+            let pin = view.pins.pin();
             // Under the pin, so that what the slots point to stays.
-            let generation = core.keydir.generation();
+            let generation = view.keydir.generation();
             if self.generation != Some(generation) {
-                self.slots = core.keydir.copy_shard(&pin, self.shard);
+                self.slots = view.keydir.copy_shard(&pin, self.shard);
                 let passed =
                     |(tag, _): &(u64, Location)| self.last_tag.is_some_and(|it| *tag <= it);
                 self.next_slot = self.slots.partition_point(passed);
                 self.generation = Some(generation);
             }
-            let Some(tag) = self.next_tag(core) else {
+            let Some(tag) = self.next_tag() else {
                 (self.shard, self.generation, self.last_tag) = (self.shard + 1, None, None);
                 continue;
             };
-            bytes += self.read_run((core, as_of), &pin, tag);
+            bytes += self.read_run(&held, &pin, tag);
             self.last_tag = Some(tag);
         }
     }
 
     /// The next tag of the shard, of the keydir's or the history's.
-    fn next_tag(&self, core: &Core) -> Option<u64> {
+    fn next_tag(&self) -> Option<u64> {
         let in_keydir = self.slots.get(self.next_slot).map(|(tag, _)| *tag);
         let (first, last) = places_of(self.shard, None);
         let from = match self.last_tag {
             Some(tag) => Bound::Excluded(places_of(self.shard, Some(tag)).1),
             None => Bound::Included(first),
         };
-        let in_history = core.history.next_tag(from, last);
+        let in_history = self.held.history().and_then(|history| history.next_tag(from, last));
         in_keydir.into_iter().chain(in_history).min()
     }
 
     /// Reads the keys of all places with a tag, each key once: it may be met in several.
-    fn read_run(&mut self, (core, as_of): (&Core, &AsOf), pin: &Pin<'_>, tag: u64) -> usize {
+    fn read_run(&mut self, held: &Held, pin: &Pin<'_>, tag: u64) -> usize {
         let first = self.ahead.len();
         let mut bytes = 0;
         while let Some((_, location)) =
             self.slots.get(self.next_slot).copied().filter(|(found, _)| *found == tag)
         {
             self.next_slot += 1;
-            bytes += self.read((core, as_of), pin, location, first);
+            bytes += self.read(held, pin, location, first);
         }
         // After the slots: what they no longer have is kept before it is taken out.
         let (from, to) = places_of(self.shard, Some(tag));
-        for location in core.history.places(from, to, as_of) {
-            bytes += self.read((core, as_of), pin, location, first);
+        for location in held.past_places(from, to) {
+            bytes += self.read(held, pin, location, first);
         }
         bytes
     }
 
-    /// Reads what is at a place, if the snapshot sees it and its key is not among those from `first`.
-    fn read(
-        &mut self,
-        (core, as_of): (&Core, &AsOf),
-        pin: &Pin<'_>,
-        location: Location,
-        first: usize,
-    ) -> usize {
+    /// Reads what is at a place, if the snapshot sees it and its key is not among those from
+    /// `first`.
+    fn read(&mut self, held: &Held, pin: &Pin<'_>, location: Location, first: usize) -> usize {
         let with_values = self.with_values;
-        let read = core.segment(pin, location).and_then(|segment| {
+        let read = held.view().segment(pin, location).and_then(|segment| {
             segment.read(location.offset(), |record, _| match record {
                 Record::Set { seq, expires_at_ms, key, value }
-                    if as_of.sees(seq, expires_at_ms) =>
+                    if held.as_of.sees(seq, expires_at_ms) =>
                 {
                     let value = if with_values { value } else { &[] };
                     let current = Current { seq, expires_at_ms, value };
@@ -148,7 +141,7 @@ impl Iter {
             self.read_ahead();
         }
         // Checked after reading: what was read before the end of the snapshot is right.
-        if let Err(error) = self.held.core.check_open().and_then(|()| self.held.as_of.check()) {
+        if let Err(error) = self.held.check() {
             // Said once; then the iteration is over.
             self.shard = Keydir::shards();
             self.ahead.clear();

@@ -7,6 +7,8 @@ use std::fs::TryLockError;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::notice::Notice;
+
 /// The kind of a file system, as far as it matters to a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileSystem {
@@ -68,9 +70,9 @@ pub(crate) fn holder_of(lock: &Path) -> io::Result<Holder> {
         Ok(()) => Ok(Holder::Nobody { _guard: Some(file) }),
         Err(TryLockError::Error(error)) => Err(error),
         Err(TryLockError::WouldBlock) => {
-            let mut note = String::new();
-            let read = file.by_ref().take(64).read_to_string(&mut note);
-            Ok(Holder::Process(read.ok().and_then(|_| note.trim().parse().ok())))
+            let mut notice = Vec::new();
+            let read = file.by_ref().take(64).read_to_end(&mut notice);
+            Ok(Holder::Process(read.ok().and_then(|_| Notice::decode(&notice).pid)))
         }
     }
 }

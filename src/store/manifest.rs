@@ -31,7 +31,7 @@ const SEGMENTS_MAX: u64 = 1 << 16;
 const NAMED_BYTES_MIN: u64 = 7;
 /// The highest id and the highest seq that are believed. No store gets there, and whoever counts
 /// on from one does not overflow.
-const NUMBER_MAX: u64 = 1 << 62;
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 /// How many seqs are reserved ahead.
 pub(crate) const SEQ_RESERVE: u64 = 1 << 20;
 

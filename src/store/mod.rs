@@ -13,6 +13,7 @@ mod fork;
 mod map;
 mod disk;
 mod real_disk;
+mod notice;
 mod pins;
 mod segment;
 mod appender;
@@ -29,6 +30,7 @@ mod load;
 mod recovery;
 mod compaction;
 mod group;
+mod view;
 mod core;
 mod space;
 mod ballast;
@@ -51,6 +53,8 @@ mod registry;
 mod change;
 mod expiry;
 mod clock_floor;
+mod reading;
+mod read_only;
 mod damage;
 mod verify;
 mod restore;
@@ -65,7 +69,7 @@ mod sim_disk;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -78,6 +82,7 @@ pub use inspect::{Content, Inspected, inspect};
 pub use iter::{Iter, Keys, Records};
 pub use range::{Range, RangeKeys};
 pub use read::{Value, Versioned};
+pub use read_only::ReadOnlyStore;
 pub use restore::{RestoreReport, restore};
 pub use salvage::{SalvageReport, salvage};
 pub use snapshot::Snapshot;
@@ -116,7 +121,7 @@ struct Handle {
 
 /// What an open store has and a closed one has not.
 enum Life {
-    Open { threads: Vec<JoinHandle<()>>, lock: Box<dyn DiskLock> },
+    Open { threads: Vec<JoinHandle<()>>, lock: Arc<dyn DiskLock> },
     Closed(Result<()>),
 }
 
@@ -141,12 +146,7 @@ impl Store {
             let made = std_create_dir(directory);
             made.map_err(|error| KvsError::io("create", directory, error))?;
         }
-        let canonical = match directory.canonicalize() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(KvsError::NotAStore { path: directory.to_owned() });
-            }
-            canonical => canonical.map_err(|error| KvsError::io("open", directory, error))?,
-        };
+        let canonical = canonical(directory)?;
         let found = registry::find_or_open(&canonical, || {
             let seed = getrandom::u64().map_err(|error| {
                 KvsError::io("get random numbers for", directory, std::io::Error::other(error))
@@ -169,12 +169,14 @@ impl Store {
         environment: Environment,
     ) -> Result<Store> {
         let disk = Arc::clone(&environment.disk);
+        recovery::refuse_backup(&*disk, directory)?;
         if options.must_exist && !recovery::holds_store(&*disk, directory)? {
             return Err(KvsError::NotAStore { path: directory.to_owned() });
         }
         disk.create_dir(directory).map_err(|error| KvsError::io("create", directory, error))?;
-        let lock = recovery::lock_directory(&*disk, directory)?;
-        let core = Arc::new(Core::open(directory, options, &environment)?);
+        let lock: Arc<dyn DiskLock> = notice::lock_directory(&*disk, directory)?.into();
+        let core = Core::open(directory, options, &environment, Arc::downgrade(&lock))?;
+        let core = Arc::new(core);
         let threads = if environment.background { worker::start(&core)? } else { Vec::new() };
         let life = Mutex::new(Life::Open { threads, lock });
         Ok(Store { handle: Arc::new(Handle { core, life }) })
@@ -297,11 +299,7 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let core = self.core();
-        core.check_open()?;
-        let key = key.as_ref();
-        let seen = core.find(&core.pins.pin(), key, core.hasher.hash(key))?;
-        Ok(seen.is_some_and(|seen| !core.time.is_over(seen.expires_at_ms)))
+        self.core().contains_key(key.as_ref())
     }
 
     /// Removes a key. Removing one that does not exist writes nothing and is no error; it is
@@ -576,7 +574,8 @@ impl std::fmt::Debug for Store {
 impl Store {
     pub(crate) fn sync_step(&self) -> Result<()> {
         self.core().sync_step()?;
-        self.core().prepare_step()
+        self.core().prepare_step()?;
+        self.core().post_notice()
     }
 
     pub(crate) fn compact_step(&self) -> Result<bool> {
@@ -624,6 +623,16 @@ impl Store {
         self.core().queue.close();
         self.core().closed.store(true, std::sync::atomic::Ordering::SeqCst);
         *lock(&self.handle.life) = Life::Closed(Ok(()));
+    }
+}
+
+/// The path of a directory whatever the current one will be.
+fn canonical(directory: &Path) -> Result<PathBuf> {
+    match directory.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(KvsError::NotAStore { path: directory.to_owned() })
+        }
+        canonical => canonical.map_err(|error| KvsError::io("open", directory, error)),
     }
 }
 

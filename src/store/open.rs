@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::appender::Appender;
 use super::ballast::make_room;
 use super::clock::Time;
 use super::core::{Bell, Core, Counters, Environment, Log, Random, Space, segment_capacity};
-use super::disk::{Disk, sync_name};
+use super::disk::{Disk, DiskLock, sync_name};
 use super::durable::Durable;
 use super::fork::Owner;
 use super::hash::Hasher;
@@ -17,13 +17,17 @@ use super::keydir::Keydir;
 use super::load::{load, load_ordered};
 use super::manifest::{Manifest, Named, ReplaceError, SEQ_RESERVE, State};
 use super::names::SegmentId;
+use super::notice::Board;
 use super::pins::Pins;
 use super::queue::Queue;
 use super::record::Salt;
-use super::recovery::{Active, Recovered, claim_engine, holds_store, recover, remove_leftovers};
+use super::recovery::{
+    Active, Recovered, Role, claim_engine, holds_store, recover, remove_leftovers,
+};
 use super::segment::{HEADER_BYTES, Shelf, StoreId};
 use super::segments::Segments;
 use super::sync::lock;
+use super::view::View;
 use crate::error::{KvsError, Result};
 use crate::options::{Durability, Options};
 
@@ -33,16 +37,22 @@ impl Core {
         directory: &Path,
         options: &Options,
         environment: &Environment,
+        lock: Weak<dyn DiskLock>,
     ) -> Result<Core> {
         let disk = &*environment.disk;
-        let mut opened = Core::try_open(directory, options, environment);
+        let mut opened = Core::try_open(directory, options, environment, &lock);
         while matches!(opened, Err(KvsError::DiskFull { .. })) && make_room(disk, directory) {
-            opened = Core::try_open(directory, options, environment);
+            opened = Core::try_open(directory, options, environment, &lock);
         }
         opened
     }
 
-    fn try_open(directory: &Path, options: &Options, environment: &Environment) -> Result<Core> {
+    fn try_open(
+        directory: &Path,
+        options: &Options,
+        environment: &Environment,
+        lock: &Weak<dyn DiskLock>,
+    ) -> Result<Core> {
         let disk = Arc::clone(&environment.disk);
         let random = Random::new(environment.seed);
         let manifest = match holds_store(&*disk, directory)? {
@@ -64,7 +74,7 @@ impl Core {
         let shelf = Shelf::new(disk, directory, manifest.store_id, options);
         let segments = Segments::new();
         let number = || segments.claim_number();
-        let mut recovered = recover(&shelf, manifest, &number)?;
+        let mut recovered = recover(&shelf, manifest, &number, Role::Owner)?;
         let floor_ms = &mut recovered.manifest.clock_floor_ms;
         *floor_ms = recovered.clock_floor_ms.max(*floor_ms);
         if options.reset_clock {
@@ -74,17 +84,25 @@ impl Core {
             Some(active) => active,
             None => begin_log(&shelf, &mut recovered, options, &number, &random)?,
         };
-        Core::assemble(shelf, recovered, active, segments, options, random, environment)
+        let board = Board::new(Weak::clone(lock));
+        let found = (recovered, active, segments);
+        let core = Core::assemble(shelf, found, options, random, environment, board)?;
+        // Without a ballast the store is as good, until the disk is full.
+        let _ = core.restore_ballast();
+        core.update_space();
+        core.prove_tail()?;
+        // From here on the log grows: nobody else may read it to its end.
+        core.post_notice()?;
+        Ok(core)
     }
 
     fn assemble(
         shelf: Shelf,
-        recovered: Recovered,
-        active: Active,
-        segments: Segments,
+        (recovered, active, segments): (Recovered, Active, Segments),
         options: &Options,
         random: Random,
         environment: &Environment,
+        board: Board,
     ) -> Result<Core> {
         let Recovered { mut manifest, sources, .. } = recovered;
         let (keydir, pins) = (Keydir::new(), Pins::new());
@@ -114,14 +132,18 @@ impl Core {
         let capacity = segment_capacity(options, loaded.live_bytes);
         let Active { segment, durable_upto, unproven } = active;
         let appender = Appender::new(Arc::clone(&segment), segment.end(), capacity);
-        let core = Core {
+        Ok(Core {
             owner: Owner::new(),
             options: options.clone(),
-            hasher: Hasher::new(manifest.hash_seed()),
-            time,
-            pins,
-            segments,
-            keydir,
+            view: View {
+                hasher: Hasher::new(manifest.hash_seed()),
+                time,
+                pins,
+                segments,
+                keydir,
+                closed: AtomicBool::new(false),
+                shelf,
+            },
             history: History::default(),
             ordered,
             queue: Queue::new(),
@@ -137,18 +159,12 @@ impl Core {
             space: Space::new(&loaded),
             counters: Counters::new(recovered.recovered_bytes, recovered.truncated_bytes),
             random,
-            closed: AtomicBool::new(false),
             has_ballast: AtomicBool::new(false),
             background: environment.background,
             bell: Bell::default(),
+            board,
             manifest: Mutex::new(manifest),
-            shelf,
-        };
-        // Without a ballast the store is as good, until the disk is full.
-        let _ = core.restore_ballast();
-        core.update_space();
-        core.prove_tail()?;
-        Ok(core)
+        })
     }
 
     /// What an earlier process left unsynced is readable from here on, so with `Always` it is made

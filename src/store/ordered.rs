@@ -17,6 +17,8 @@ const LEAF_KEYS: usize = 128;
 const LEAF_BYTES: usize = 16 << 10;
 /// A leaf that has fewer keys is put together with the next one.
 const LEAF_KEYS_MIN: usize = LEAF_KEYS / 4;
+/// What a removed key takes beside its bytes, about.
+const REMOVED_BYTES: u64 = 48;
 /// To how many keys a leaf is filled when all of them are known beforehand.
 const LEAF_KEYS_FILLED: usize = LEAF_KEYS * 3 / 4;
 
@@ -125,12 +127,19 @@ fn grow<T>(vec: &mut Vec<T>, more: usize) {
     }
 }
 
+/// Keys that were removed, with the last seq that removed them, and what they take.
+#[derive(Default)]
+struct Removed {
+    keys: BTreeMap<Box<[u8]>, u64>,
+    bytes: u64,
+}
+
 /// All keys in order.
 pub(crate) struct Ordered {
     /// By the lowest key that may be in it; the first leaf is that of the empty key.
     leaves: RwLock<BTreeMap<Box<[u8]>, Leaf>>,
-    /// Keys that were removed and that snapshots may see, with the last seq that removed them.
-    removed: Mutex<BTreeMap<Box<[u8]>, u64>>,
+    /// What was removed and snapshots may see.
+    removed: Mutex<Removed>,
 }
 
 impl Ordered {
@@ -196,26 +205,37 @@ impl Ordered {
 
     /// Takes a key away when no snapshot below the seq `until` is left.
     pub(crate) fn remove_later(&self, key: &[u8], until: u64) {
-        lock(&self.removed).insert(key.into(), until);
+        let mut removed = lock(&self.removed);
+        if removed.keys.insert(key.into(), until).is_none() {
+            removed.bytes += key.len() as u64 + REMOVED_BYTES;
+        }
     }
 
     /// The keys that `remove_later` was told of, and that no snapshot from `oldest` on may see.
     pub(crate) fn take_removed(&self, oldest: u64) -> Vec<Box<[u8]>> {
         let mut removed = lock(&self.removed);
-        removed.extract_if(.., |_, until| *until <= oldest).map(|(key, _)| key).collect()
+        let taken = removed.keys.extract_if(.., |_, until| *until <= oldest);
+        let taken: Vec<Box<[u8]>> = taken.map(|(key, _)| key).collect();
+        let bytes: u64 = taken.iter().map(|key| key.len() as u64 + REMOVED_BYTES).sum();
+        removed.bytes -= bytes;
+        taken
+    }
+
+    /// Whether a key was removed and a snapshot may see it.
+    pub(crate) fn is_removed(&self, key: &[u8]) -> bool {
+        lock(&self.removed).keys.contains_key(key)
     }
 
     /// The memory that those keys take, about, in bytes.
     pub(crate) fn removed_bytes(&self) -> u64 {
-        let removed = lock(&self.removed);
-        removed.keys().map(|key| key.len() as u64 + 32).sum()
+        lock(&self.removed).bytes
     }
 
     pub(crate) fn clear(&self) {
         let mut leaves = self.write();
         leaves.clear();
         leaves.insert(Box::default(), Leaf::default());
-        lock(&self.removed).clear();
+        *lock(&self.removed) = Removed::default();
     }
 
     /// The first keys between two bounds, at most so many.

@@ -59,8 +59,8 @@ pub struct Range {
 }
 
 impl Range {
-    fn new(held: Arc<Held>, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Result<Range> {
-        held.core.check_open()?;
+    pub(crate) fn new(held: Arc<Held>, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Result<Range> {
+        held.check()?;
         if let (
             Bound::Included(low) | Bound::Excluded(low),
             Bound::Included(high) | Bound::Excluded(high),
@@ -80,7 +80,7 @@ impl Range {
             copied: 0,
             has_ended: false,
         };
-        if range.held.core.ordered.is_none() {
+        if range.held.ordered().is_none() {
             range.sort_all()?;
         }
         Ok(range)
@@ -101,7 +101,7 @@ impl Range {
     }
 
     fn due(&self, key: Vec<u8>) -> Due {
-        let hash = self.held.core.hasher.hash(&key);
+        let hash = self.held.view().hasher.hash(&key);
         Due { key, hash }
     }
 
@@ -113,7 +113,7 @@ impl Range {
         let count = if self.copied == 0 { FIRST_KEYS } else { KEYS };
         let held = Arc::clone(&self.held);
         let bounds = (as_slice(&self.from), as_slice(&self.to));
-        let keys = held.core.ordered.as_ref().map(|ordered| copy(ordered, bounds, count));
+        let keys = held.ordered().map(|ordered| copy(ordered, bounds, count));
         let due: VecDeque<Due> =
             keys.unwrap_or_default().into_iter().map(|key| self.due(key)).collect();
         self.copied += due.len();
@@ -163,9 +163,12 @@ impl Range {
         read: impl Fn(Current<'_>) -> R,
     ) -> Option<Result<(Vec<u8>, R)>> {
         while !self.has_ended {
-            let Due { key, hash } = next(self)?;
-            let Held { core, as_of } = &*self.held;
-            match core.with_current_at(as_of, &key, hash, &read) {
+            let Some(Due { key, hash }) = next(self) else {
+                // There may be no further keys because they were let go with the snapshot.
+                self.has_ended = true;
+                return self.held.check().err().map(Err);
+            };
+            match self.held.with_current(&key, hash, &read) {
                 Ok(None) => {}
                 Ok(Some(found)) => return Some(Ok((key, found))),
                 Err(error) => {
@@ -199,8 +202,8 @@ impl Range {
 /// Asks for the records of the next keys. Answers with how many.
 fn ask<'d>(held: &Held, due: impl Iterator<Item = &'d Due>) -> usize {
     let hashes: Vec<KeyHash> = due.take(AHEAD).map(|due| due.hash).collect();
-    let pin = held.core.pins.pin();
-    held.core.prefetch(&pin, &hashes);
+    let view = held.view();
+    view.prefetch(&view.pins.pin(), &hashes);
     hashes.len()
 }
 
@@ -244,7 +247,7 @@ impl DoubleEndedIterator for RangeKeys {
 }
 
 /// The bounds of the keys that begin with a prefix.
-fn prefix_bounds(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+pub(crate) fn prefix_bounds(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     let mut after = prefix.to_vec();
     // The next prefix of that length; behind one of nothing but the last byte there is none.
     while after.last() == Some(&u8::MAX) {
@@ -260,7 +263,7 @@ fn prefix_bounds(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     (Bound::Included(prefix.to_vec()), to)
 }
 
-fn owned<K: AsRef<[u8]>>(bound: Bound<&K>) -> Bound<Vec<u8>> {
+pub(crate) fn owned<K: AsRef<[u8]>>(bound: Bound<&K>) -> Bound<Vec<u8>> {
     bound.map(|key| key.as_ref().to_vec())
 }
 

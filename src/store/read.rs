@@ -3,8 +3,7 @@
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 
-use super::clock::NEVER;
-use super::core::Core;
+use super::clock::{Moment, NEVER};
 use super::group::Seen;
 use super::hash::KeyHash;
 use super::hint::{Entry, Subject};
@@ -14,6 +13,7 @@ use super::pins::Pin;
 use super::record::{Invalid, Record};
 use super::recovery::load_hint;
 use super::segment::Segment;
+use super::view::View;
 use crate::error::{KvsError, Result};
 
 /// How many keys `get_many` asks memory for at once: about what a core can wait for.
@@ -106,15 +106,20 @@ impl Current<'_> {
     }
 }
 
-impl Core {
+impl View {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.get_at(key, &self.time.moment())
+    }
+
+    /// The value that a key has at a moment.
+    fn get_at(&self, key: &[u8], moment: &Moment<'_>) -> Result<Option<Value>> {
         self.check_open()?;
         let hash = self.hasher.hash(key);
         let pin = self.pins.pin();
         for location in self.keydir.candidates(&pin, hash) {
             let segment = self.segment(&pin, location)?;
             segment.prefetch(location.offset());
-            match self.value_at(segment, location.offset(), key) {
+            match value_at(segment, location.offset(), key, moment) {
                 Ok(None) => {}
                 Err(error) => self.unless_other_key(segment, location, hash, error)?,
                 Ok(value) => return Ok(value),
@@ -137,6 +142,19 @@ impl Core {
     pub(crate) fn get_versioned(&self, key: &[u8]) -> Result<Option<Versioned>> {
         let found = self.with_current(key, self.hasher.hash(key), |current| {
             (!self.time.is_over(current.expires_at_ms)).then(|| current.to_versioned())
+        });
+        found.map(Option::flatten)
+    }
+
+    pub(crate) fn contains_key(&self, key: &[u8]) -> Result<bool> {
+        self.check_open()?;
+        let seen = self.find(&self.pins.pin(), key, self.hasher.hash(key))?;
+        Ok(seen.is_some_and(|seen| !self.time.is_over(seen.expires_at_ms)))
+    }
+
+    pub(crate) fn expires_at(&self, key: &[u8]) -> Result<Option<Option<u64>>> {
+        let found = self.with_current(key, self.hasher.hash(key), |current| {
+            (!self.time.is_over(current.expires_at_ms)).then(|| current.expiry())
         });
         found.map(Option::flatten)
     }
@@ -176,42 +194,17 @@ impl Core {
         self.check_open()?;
         let hashes: Vec<KeyHash> = keys.iter().map(|key| self.hasher.hash(key.as_ref())).collect();
         self.keydir.consistently(|| {
+            let moment = self.time.moment();
             let pin = self.pins.pin();
             let mut values = Vec::with_capacity(keys.len());
             for (keys, hashes) in keys.chunks(WINDOW).zip(hashes.chunks(WINDOW)) {
                 self.prefetch(&pin, hashes);
                 for key in keys {
-                    values.push(self.get(key.as_ref())?);
+                    values.push(self.get_at(key.as_ref(), &moment)?);
                 }
             }
             Ok(values)
         })
-    }
-
-    /// The value of the record at `offset`, if it is that key's and not expired. What is returned
-    /// is a copy that was itself verified: the page may go bad at any moment.
-    #[inline]
-    fn value_at(&self, segment: &Segment, offset: u64, key: &[u8]) -> Result<Option<Value>> {
-        if let Some(Ok(unverified)) = segment.mapped(offset)
-            && let Ok(Record::Set { key: found, value, expires_at_ms, .. }) = unverified.decode()
-        {
-            if found == key {
-                let copy = value.to_vec();
-                if unverified.verify_copy(segment.salt, offset, &copy).is_ok() {
-                    return Ok((!self.time.is_over(expires_at_ms)).then_some(Value(copy)));
-                }
-            } else if unverified.verify(segment.salt, offset).is_ok() {
-                return Ok(None);
-            }
-        }
-        // No mapping, or one that shows something wrong.
-        segment.read_file(offset, |record, _| match record {
-            Record::Set { key: found, value, expires_at_ms, .. } => {
-                let is_it = found == key && !self.time.is_over(expires_at_ms);
-                Ok(is_it.then(|| Value(value.to_vec())))
-            }
-            _ => Err(segment.corrupt(offset, Invalid::Encoding.reason())),
-        })?
     }
 
     /// Asks for the slots of these keys, then for the records that they point to.
@@ -303,4 +296,35 @@ impl From<Vec<u8>> for Value {
     fn from(bytes: Vec<u8>) -> Value {
         Value(bytes)
     }
+}
+
+/// The value of the record at `offset`, if it is that key's and not expired. What is returned
+/// is a copy that was itself verified: the page may go bad at any moment.
+#[inline]
+fn value_at(
+    segment: &Segment,
+    offset: u64,
+    key: &[u8],
+    moment: &Moment<'_>,
+) -> Result<Option<Value>> {
+    if let Some(Ok(unverified)) = segment.mapped(offset)
+        && let Ok(Record::Set { key: found, value, expires_at_ms, .. }) = unverified.decode()
+    {
+        if found == key {
+            let copy = value.to_vec();
+            if unverified.verify_copy(segment.salt, offset, &copy).is_ok() {
+                return Ok((!moment.is_over(expires_at_ms)).then_some(Value(copy)));
+            }
+        } else if unverified.verify(segment.salt, offset).is_ok() {
+            return Ok(None);
+        }
+    }
+    // No mapping, or one that shows something wrong.
+    segment.read_file(offset, |record, _| match record {
+        Record::Set { key: found, value, expires_at_ms, .. } => {
+            let is_it = found == key && !moment.is_over(expires_at_ms);
+            Ok(is_it.then(|| Value(value.to_vec())))
+        }
+        _ => Err(segment.corrupt(offset, Invalid::Encoding.reason())),
+    })?
 }

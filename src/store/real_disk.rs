@@ -113,6 +113,19 @@ impl Disk for RealDisk {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => above_stderr(opened?)?,
+        };
+        // Shared, and given back at once: who wants to own the directory meanwhile tries again.
+        match file.try_lock_shared() {
+            Ok(()) => file.unlock().map(|()| false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
 
 /// Keeps data files off the descriptors of stdin, stdout and stderr: where those were closed, a
@@ -196,7 +209,6 @@ fn reserve(_file: &File, _offset: u64, _len: u64) -> io::Result<()> {
 
 impl DiskLock for RealLock {
     fn write(&self, contents: &[u8]) -> io::Result<()> {
-        self.file.set_len(0)?;
         self.file.write_all_at(contents, 0)
     }
 }

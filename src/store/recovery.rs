@@ -12,12 +12,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::disk::{Access, Disk, DiskLock, copy, read_full_at, rewrite};
+use super::disk::{Access, Disk, copy, read_full_at, rewrite};
 use super::hash::Hasher;
 use super::hint::{Builder, Hint, Subject};
 use super::load::Source;
-use super::manifest::{Manifest, Named, State};
+use super::manifest::{Manifest, NUMBER_MAX, Named, State};
 use super::names::{self, Name, SegmentId};
+use super::notice::Readable;
 use super::record::Record;
 use super::scan::{Found, Scan, beyond, holds_records};
 use super::segment::{HEADER_BYTES, Segment, Shelf};
@@ -40,6 +41,15 @@ pub(crate) struct Recovered {
     pub(crate) clock_floor_ms: u64,
 }
 
+/// Who reads the log, and how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The owner reads to the end of what is valid, and cuts off the rest.
+    Owner,
+    /// Somebody else changes nothing: up to where the owner says, or to the end of what is valid.
+    Reader(Option<Readable>),
+}
+
 /// The last segment of the log.
 pub(crate) struct Active {
     pub(crate) segment: Arc<Segment>,
@@ -48,21 +58,14 @@ pub(crate) struct Active {
     pub(crate) unproven: Option<Range<u64>>,
 }
 
-/// Takes the lock of a directory. While a process dies, its lock may outlive it for a moment.
-pub(crate) fn lock_directory(disk: &dyn Disk, directory: &Path) -> Result<Box<dyn DiskLock>> {
-    let path = directory.join(names::LOCK);
-    for _ in 0..50 {
-        let lock = disk.lock(&path).map_err(|error| KvsError::io("lock", &path, error))?;
-        if let Some(lock) = lock {
-            let note = format!("{}\n", std::process::id());
-            // The note is for people; the lock holds without it.
-            let _ = lock.write(note.as_bytes());
-            return Ok(lock);
+/// Answers with an error if a directory holds a backup, which nobody is to write to.
+pub(crate) fn refuse_backup(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    match disk.list(directory) {
+        Ok(found) if found.iter().any(|name| name == names::BACKUP) => {
+            Err(KvsError::IsABackup { path: directory.to_owned() })
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        _ => Ok(()),
     }
-    let pid = read_small(disk, &path).ok().flatten().and_then(|note| note.trim().parse().ok());
-    Err(KvsError::Locked { path: directory.to_owned(), pid })
 }
 
 /// Whether a directory holds a store; refuses one that is of another engine, or that has lost its
@@ -72,9 +75,6 @@ pub(crate) fn holds_store(disk: &dyn Disk, directory: &Path) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         found => found.map_err(|error| KvsError::io("list", directory, error))?,
     };
-    if found.iter().any(|name| name == names::BACKUP) {
-        return Err(KvsError::IsABackup { path: directory.to_owned() });
-    }
     check_engine(disk, directory)?;
     if found.iter().any(|name| name == names::MANIFEST) {
         return Ok(true);
@@ -118,11 +118,12 @@ fn read_small(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).into_owned()))
 }
 
-/// Reads what the manifest names. `number` gives each segment its number.
+/// Reads what the manifest names, as far as `role` goes. `number` gives each segment its number.
 pub(crate) fn recover(
     shelf: &Shelf,
     mut manifest: Manifest,
     number: &dyn Fn() -> Result<u16>,
+    role: Role,
 ) -> Result<Recovered> {
     let hasher = Hasher::new(manifest.hash_seed());
     let mut recovered = Recovered {
@@ -134,26 +135,49 @@ pub(crate) fn recover(
         max_seq: 0,
         clock_floor_ms: 0,
     };
+    if let Some(last) = role.last() {
+        let is_behind =
+            |it: &Named| matches!(it.state, State::Open { .. }) && it.id() > last.segment;
+        manifest.segments.retain(|named| !is_behind(named));
+    }
+    // All are opened before any is read. For a reader, a segment may lose its name at any moment;
+    // one that is open stays readable.
+    let open_named = |named: &Named| open_named(shelf, named, number()?, role);
+    let segments: Result<Vec<Segment>> = manifest.segments.iter().map(open_named).collect();
     let mut open = Vec::new();
-    for named in &mut manifest.segments {
+    for (named, segment) in manifest.segments.iter().zip(segments?) {
         recovered.max_seq = recovered.max_seq.max(named.max_seq);
         match named.state {
             State::Sealed { len } => {
-                let source = sealed(shelf, named, len, number()?, &hasher)?;
-                recovered.sources.push(source);
+                recovered.sources.push(sealed(shelf, segment, named, len, &hasher)?);
             }
             State::Open { durable_upto } => {
-                open.push(scan_open(shelf, named, durable_upto, number()?, &hasher)?);
+                open.push(scan_open(segment, named, durable_upto, &hasher, role.last())?);
             }
         }
     }
-    place_open(shelf, &mut recovered, open)?;
+    place_open(shelf, &mut recovered, open, role)?;
     Ok(recovered)
 }
 
+impl Role {
+    /// Where the log ends for a reader that was told.
+    fn last(self) -> Option<Readable> {
+        match self {
+            Role::Owner => None,
+            Role::Reader(last) => last,
+        }
+    }
+}
+
 /// A sealed segment: from its hint, or by a scan that must find it whole.
-fn sealed(shelf: &Shelf, named: &Named, len: u64, number: u16, hasher: &Hasher) -> Result<Source> {
-    let segment = shelf.open(named.id(), number, named.salt(), len, Access::Read)?;
+fn sealed(
+    shelf: &Shelf,
+    segment: Segment,
+    named: &Named,
+    len: u64,
+    hasher: &Hasher,
+) -> Result<Source> {
     let file_len =
         segment.file.len().map_err(|error| KvsError::io("read", &segment.path, error))?;
     if file_len < len {
@@ -216,27 +240,38 @@ struct Opened {
     seqs: Option<(u64, u64)>,
     clock_floor_ms: u64,
     sealed: bool,
+    /// How far it was scanned at most.
+    limit: u64,
     /// Whether anything was ever appended to it.
     begun: bool,
 }
 
-fn scan_open(
-    shelf: &Shelf,
-    named: &Named,
-    durable_upto: u64,
-    number: u16,
-    hasher: &Hasher,
-) -> Result<Opened> {
+fn open_named(shelf: &Shelf, named: &Named, number: u16, role: Role) -> Result<Segment> {
+    if let State::Sealed { len } = named.state {
+        return shelf.open(named.id(), number, named.salt(), len, Access::Read);
+    }
     let path = shelf.path(&names::segment(named.id()));
     let capacity = match shelf.disk.open(&path, Access::Read) {
         Ok(file) => file.len().map_err(|error| KvsError::io("read", &path, error))?,
         Err(_) => 0,
     };
     let capacity = capacity.max(*crate::options::SEGMENT_BYTES.end());
-    let segment = shelf.open(named.id(), number, named.salt(), capacity, Access::Write)?;
-    let io = |error| KvsError::io("read", &segment.path, error);
-    let file_len = segment.file.len().map_err(io)?;
-    let mut scan = Scan::new(&*segment.file, &segment.path, segment.salt, file_len);
+    let access = if role == Role::Owner { Access::Write } else { Access::Read };
+    shelf.open(named.id(), number, named.salt(), capacity, access)
+}
+
+fn scan_open(
+    segment: Segment,
+    named: &Named,
+    durable_upto: u64,
+    hasher: &Hasher,
+    last: Option<Readable>,
+) -> Result<Opened> {
+    let file_len = segment.file.len();
+    let file_len = file_len.map_err(|error| KvsError::io("read", &segment.path, error))?;
+    let told_end = last.filter(|last| last.segment == segment.id).map(|last| last.end);
+    let limit = told_end.unwrap_or(file_len).min(file_len);
+    let mut scan = Scan::new(&*segment.file, &segment.path, segment.salt, limit);
     let mut builder = Builder::new();
     let (mut seqs, mut records, mut clock_floor_ms): (Option<(u64, u64)>, u64, u64) = (None, 0, 0);
     while let Some(found) = scan.next()? {
@@ -254,11 +289,16 @@ fn scan_open(
     if let Some((min, max)) = seqs {
         segment.count(records, min, max);
     }
-    let durable_upto = durable_upto.max(marked_upto);
+    if told_end.is_some_and(|told| told != end) {
+        return Err(segment.corrupt(end, "a record is damaged that others may read"));
+    }
+    // What the owner says is readable needs no further proof.
+    let durable_upto = told_end.unwrap_or_else(|| durable_upto.max(marked_upto));
     let begun = end > HEADER_BYTES as u64
-        || holds_records(&*segment.file, &segment.path, segment.salt, file_len)?;
+        || told_end.is_some()
+        || holds_records(&*segment.file, &segment.path, segment.salt, limit)?;
     let named = *named;
-    Ok(Opened { segment, named, builder, durable_upto, seqs, clock_floor_ms, sealed, begun })
+    Ok(Opened { segment, named, builder, durable_upto, seqs, clock_floor_ms, sealed, limit, begun })
 }
 
 /// What the time is at least by a record that is a mark; 0 by any other. Marks below what the
@@ -266,14 +306,21 @@ fn scan_open(
 pub(crate) fn marked_floor_ms(found: &Found<'_>, durable_upto: u64) -> u64 {
     match found.record {
         Record::Mark { clock_floor_ms, .. } if found.offset >= durable_upto => {
-            u64::from_le_bytes(clock_floor_ms)
+            let floor_ms = u64::from_le_bytes(clock_floor_ms);
+            // No clock comes to more; a manifest with more would be refused.
+            if floor_ms <= NUMBER_MAX { floor_ms } else { 0 }
         }
         _ => 0,
     }
 }
 
 /// Decides which of the segments that were open is the last of the log.
-fn place_open(shelf: &Shelf, recovered: &mut Recovered, opened: Vec<Opened>) -> Result<()> {
+fn place_open(
+    shelf: &Shelf,
+    recovered: &mut Recovered,
+    opened: Vec<Opened>,
+    role: Role,
+) -> Result<()> {
     // Before anything is cut: only one segment ever has bytes that are not durable, so one that
     // was begun proves that those before it were whole.
     let last = opened.iter().rposition(|opened| opened.begun).unwrap_or_default();
@@ -289,26 +336,31 @@ fn place_open(shelf: &Shelf, recovered: &mut Recovered, opened: Vec<Opened>) -> 
         if recovered.active.is_some() {
             recovered.manifest.segments.retain(|named| named.id != opened.named.id);
         } else if opened.sealed {
-            place_sealed(shelf, recovered, opened)?;
+            place_sealed(shelf, recovered, opened, role)?;
         } else {
-            place_active(shelf, recovered, opened)?;
+            place_active(shelf, recovered, opened, role)?;
         }
     }
     Ok(())
 }
 
 /// A segment that was sealed, but perhaps not synced, and that no manifest calls sealed yet.
-fn place_sealed(shelf: &Shelf, recovered: &mut Recovered, opened: Opened) -> Result<()> {
+fn place_sealed(
+    shelf: &Shelf,
+    recovered: &mut Recovered,
+    opened: Opened,
+    role: Role,
+) -> Result<()> {
     let Opened { segment, named, builder, durable_upto, seqs, .. } = opened;
     let len = segment.end();
-    let io = |action| {
-        let path = segment.path.clone();
-        move |error| KvsError::io(action, &path, error)
-    };
-    rewrite(&*segment.file, durable_upto.min(len)..len).map_err(io("rewrite"))?;
-    segment.file.set_len(len).map_err(io("cut"))?;
-    segment.file.sync_all().map_err(io("sync"))?;
-    segment.file_bytes.store(len, Ordering::Relaxed);
+    if role == Role::Owner {
+        let io = |action| {
+            let path = segment.path.clone();
+            move |error| KvsError::io(action, &path, error)
+        };
+        rewrite(&*segment.file, durable_upto.min(len)..len).map_err(io("rewrite"))?;
+        cut(&segment, len)?;
+    }
     segment.sealed.store(true, Ordering::Relaxed);
     let in_manifest = recovered.manifest.segments.iter_mut().find(|it| it.id == named.id);
     if let Some(named) = in_manifest {
@@ -320,35 +372,45 @@ fn place_sealed(shelf: &Shelf, recovered: &mut Recovered, opened: Opened) -> Res
 }
 
 /// The last segment of the log: its tail is unused space, torn, or damaged.
-fn place_active(shelf: &Shelf, recovered: &mut Recovered, opened: Opened) -> Result<()> {
-    let Opened { segment, builder, mut durable_upto, .. } = opened;
+fn place_active(
+    shelf: &Shelf,
+    recovered: &mut Recovered,
+    opened: Opened,
+    role: Role,
+) -> Result<()> {
+    let Opened { segment, builder, mut durable_upto, limit, .. } = opened;
     let file_len = segment.file_bytes.load(Ordering::Relaxed);
     let end = segment.end();
-    let rest = beyond(&*segment.file, &segment.path, segment.salt, end, file_len)?;
+    let rest = beyond(&*segment.file, &segment.path, segment.salt, end, limit)?;
     if !kvs_bug!("ignore_marks_beyond") {
         durable_upto = durable_upto.max(rest.durable_upto);
     }
     if end < durable_upto {
         return Err(segment.corrupt(end, "a record is damaged that was durable"));
     }
-    if rest.last_nonzero_end > end {
-        quarantine(shelf, &segment, end..rest.last_nonzero_end)?;
-        recovered.truncated_bytes += rest.last_nonzero_end - end;
-    }
-    if file_len > end {
-        let io = |action| {
-            let path = segment.path.clone();
-            move |error| KvsError::io(action, &path, error)
-        };
-        segment.file.set_len(end).map_err(io("cut"))?;
-        segment.file.sync_all().map_err(io("sync"))?;
-        segment.file_bytes.store(end, Ordering::Relaxed);
+    recovered.truncated_bytes += rest.last_nonzero_end.saturating_sub(end);
+    if role == Role::Owner {
+        if rest.last_nonzero_end > end {
+            quarantine(shelf, &segment, end..rest.last_nonzero_end)?;
+        }
+        if file_len > end {
+            cut(&segment, end)?;
+        }
     }
     recovered.recovered_bytes += end - durable_upto.min(end);
     let segment = Arc::new(segment);
     let unproven = (durable_upto < end).then_some(durable_upto.max(HEADER_BYTES as u64)..end);
     recovered.active = Some(Active { segment: Arc::clone(&segment), durable_upto, unproven });
     add_source(shelf, recovered, segment, builder)
+}
+
+/// Cuts off what lies behind the records of a segment. Durable when this returns.
+fn cut(segment: &Segment, len: u64) -> Result<()> {
+    let io = |action| move |error| KvsError::io(action, &segment.path, error);
+    segment.file.set_len(len).map_err(io("cut"))?;
+    segment.file.sync_all().map_err(io("sync"))?;
+    segment.file_bytes.store(len, Ordering::Relaxed);
+    Ok(())
 }
 
 fn add_source(

@@ -17,7 +17,7 @@ use super::manifest::Manifest;
 use super::pins::Pins;
 use super::real_disk::{RealClock, RealDisk};
 use super::record::Record;
-use super::recovery::recover;
+use super::recovery::{Role, recover};
 use super::segment::{Segment, Shelf};
 use super::segments::Segments;
 use super::verify::Progress;
@@ -105,16 +105,16 @@ pub(crate) fn restore_on(
     write: &mut dyn FnMut(&Batch) -> Result<()>,
 ) -> Result<RestoreReport> {
     let (manifest, sources) = read_backup(disk, from)?;
-    let upto = to_seq.unwrap_or(u64::MAX);
-    if upto < manifest.history_floor {
+    // A backup that died before it named its last segments anew has more in them than it is of.
+    let upto = to_seq.unwrap_or(u64::MAX).min(manifest.reserved_seq.saturating_sub(1));
+    if to_seq.is_some() && upto < manifest.history_floor {
         return Err(KvsError::HistoryGone { seq: upto, floor: manifest.history_floor });
     }
     let now_ms = now_ms.max(manifest.clock_floor_ms);
     let places = newest(&sources, upto, now_ms)?;
     let total_bytes = places.iter().map(|(entry, _)| entry.len).sum();
     let (mut report, mut batch, mut done_bytes) = (RestoreReport::default(), Batch::new(), 0);
-    // The last seq of the backup is below what it reserves: nothing is reserved ahead in it.
-    report.seq = upto.min(manifest.reserved_seq.saturating_sub(1));
+    report.seq = upto;
     for (entry, segment) in places {
         let written = segment.read(entry.offset, |record, len| {
             let Record::Set { key, value, expires_at_ms, .. } = record else {
@@ -147,7 +147,7 @@ pub(crate) fn read_backup(disk: Arc<dyn Disk>, from: &Path) -> Result<(Manifest,
     let options = Options::new().read_path(ReadPath::Pread);
     let shelf = Shelf::new(disk, from, manifest.store_id, &options);
     let segments = Segments::new();
-    let recovered = recover(&shelf, manifest, &|| segments.claim_number())?;
+    let recovered = recover(&shelf, manifest, &|| segments.claim_number(), Role::Reader(None))?;
     Ok((recovered.manifest, recovered.sources))
 }
 

@@ -1,9 +1,12 @@
-//! How segments are compacted: copy, sync, directory, log, manifest, directory, index, unlink.
+//! How segments are compacted: copy, sync, directory, log, notice, manifest, directory, index,
+//! unlink.
 //!
 //! In this order, because the process may die between any two steps:
 //! - What is alive is copied, with its seq, into new segments, which are sealed and synced, and
 //!   their names too. Nothing names them yet; an error up to here discards them.
 //! - The log is synced: what was dropped as dead was killed by a write that is durable now.
+//! - Other processes are told that they may read that write; a reader that meets the new manifest
+//!   would otherwise see neither record.
 //! - The manifest names the new segments in the place of the old ones.
 //! - Each key that still points to its old record is moved to the new one.
 //! - When no reader can be in the old segments any more, they are unlinked.
@@ -104,14 +107,14 @@ impl Core {
         }
         rewrite.done.iter().for_each(|output| self.segments.add(Arc::clone(output)));
         if kvs_bug!("unlink_before_index") {
-            self.segments.retire(inputs, &self.pins);
+            self.segments.retire(inputs);
             self.unlink_buried();
         }
         self.move_keys(&rewrite.moves, &rewrite.done);
         let gone = inputs.iter().map(|input| input.max_seq.load(Ordering::Relaxed)).max();
         self.compacted_seq.fetch_max(gone.unwrap_or_default(), Ordering::AcqRel);
         self.keydir.write(&self.pins).next_generation();
-        self.segments.retire(inputs, &self.pins);
+        self.segments.retire(inputs);
         let input_bytes: u64 = inputs.iter().map(|input| input.end()).sum();
         self.counters.compactions.fetch_add(1, Ordering::Relaxed);
         self.counters.compacted_bytes.fetch_add(input_bytes, Ordering::Relaxed);
@@ -137,6 +140,10 @@ impl Core {
         }
         if kvs_bug!("unlink_before_manifest") {
             inputs.iter().for_each(|input| drop(self.shelf.disk.remove(&input.path)));
+        }
+        // Who reads the new manifest must also read what killed the records that it lacks.
+        if !kvs_bug!("post_after_manifest") {
+            self.post_notice()?;
         }
         let published = self.published_seq.load(Ordering::Acquire);
         self.change_manifest(|manifest| {
@@ -274,7 +281,8 @@ impl Rewrite<'_> {
     ) -> Result<()> {
         self.has_expired = true;
         let pin = self.core.pins.pin();
-        let is_superseded = self.core.find(&pin, key, hash)?.is_some();
+        // If that cannot be read, a tombstone of this seq does no harm.
+        let is_superseded = self.core.find(&pin, key, hash).is_ok_and(|it| it.is_some());
         drop(pin);
         if is_superseded || kvs_bug!("drop_expired") {
             self.dropped = true;

@@ -17,6 +17,7 @@ use super::manifest::{Manifest, Named, State};
 use super::names::{self, Name};
 use super::real_disk::{RealClock, RealDisk};
 use super::record::Record;
+use super::recovery::marked_floor_ms;
 use super::segment::{HEADER_BYTES, Segment, Shelf, StoreId, stated};
 use super::verify::{Progress, is_proven_whole, lock_to_read};
 use crate::batch::Batch;
@@ -265,7 +266,16 @@ impl Gathered {
                 let (key, is_set) = match found.record {
                     Record::Set { key, .. } => (key, true),
                     Record::Remove { key, .. } => (key, false),
-                    Record::Batch { .. } | Record::Mark { .. } | Record::Seal { .. } => continue,
+                    Record::Mark { .. } => {
+                        // Those of a sealed segment are older than the manifest's floor.
+                        let known = match named.state {
+                            State::Open { durable_upto } => durable_upto,
+                            State::Sealed { .. } => u64::MAX,
+                        };
+                        self.now_ms = self.now_ms.max(marked_floor_ms(&found, known));
+                        continue;
+                    }
+                    Record::Batch { .. } | Record::Seal { .. } => continue,
                 };
                 let seq = found.record.seq().unwrap_or_default();
                 if std::mem::take(&mut is_behind_damage) && named.clean_upto == 0 {

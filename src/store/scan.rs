@@ -54,11 +54,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Goes on at the record that begins at an offset.
-    pub(crate) fn go_to(&mut self, offset: u64) {
-        self.offset = offset;
-        self.window_start = offset;
-        self.window.clear();
+    /// Begins at an offset at which a record or a batch does.
+    pub(crate) fn starting_at(self, offset: u64) -> Scan<'a> {
+        Scan { offset, window_start: offset, ..self }
     }
 
     /// The next record. None: there is no further valid one, see `offset`, `sealed`, `invalid`.

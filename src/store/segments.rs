@@ -32,7 +32,7 @@ struct State {
 
 /// A segment that the manifest does not name any more, and that readers may still be in.
 struct Grave {
-    /// When it was last in use; none: a snapshot may still be in it.
+    /// From when on nobody could come into it any more; none: a snapshot may still be in it.
     epoch: Option<Epoch>,
     segment: Arc<Segment>,
 }
@@ -100,12 +100,11 @@ impl Segments {
     }
 
     /// Takes segments out of use. No slot points to them any more.
-    pub(crate) fn retire(&self, segments: &[Arc<Segment>], pins: &Pins) {
-        let epoch = pins.retire();
+    pub(crate) fn retire(&self, segments: &[Arc<Segment>]) {
         let mut state = lock(&self.state);
         for segment in segments {
             state.by_id.remove(&segment.id);
-            state.graveyard.push(Grave { epoch: Some(epoch), segment: Arc::clone(segment) });
+            state.graveyard.push(Grave { epoch: None, segment: Arc::clone(segment) });
         }
     }
 
@@ -117,7 +116,7 @@ impl Segments {
         let graves = std::mem::take(&mut state.graveyard);
         for mut grave in graves {
             let is_pinned = grave.segment.is_pinned() && !kvs_bug!("ignore_snapshots");
-            // Readers of a snapshot may have come into it after it was retired.
+            // Taken when nobody can come into it any more: readers of a snapshot could until then.
             let epoch = match is_pinned {
                 true => None,
                 false => Some(grave.epoch.unwrap_or_else(|| pins.retire())),

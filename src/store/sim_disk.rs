@@ -330,6 +330,13 @@ impl Disk for SimDisk {
         drop(shared);
         Ok(Some(Box::new(SimLock { file: self.file(node, true) })))
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let mut shared = self.shared();
+        let Some(node) = shared.state.resolve(path) else { return Ok(false) };
+        shared.admit(CallKind::Open)?;
+        Ok(shared.locks.contains(&node))
+    }
 }
 
 struct SimFile {
@@ -457,9 +464,15 @@ struct SimLock {
 }
 
 impl DiskLock for SimLock {
+    /// Not recorded: it means nothing without the lock, which no crash leaves.
     fn write(&self, contents: &[u8]) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.write_at(contents, 0).map(|_| ())
+        let mut shared = self.file.writable()?;
+        shared.admit(CallKind::Write)?;
+        if shared.reachable_end(self.file.node, contents.len()) < contents.len() {
+            return Err(Failure::Enospc.error());
+        }
+        shared.state.set_durably(self.file.node, contents.to_vec());
+        Ok(())
     }
 }
 

@@ -102,9 +102,9 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_versioned(&self, key: impl AsRef<[u8]>) -> Result<Option<Versioned>> {
-        let Held { core, as_of } = &*self.held;
-        let (key, hash) = (key.as_ref(), core.hasher.hash(key.as_ref()));
-        core.with_current_at(as_of, key, hash, |current| current.to_versioned())
+        let key = key.as_ref();
+        let hash = self.held.view().hasher.hash(key);
+        self.held.with_current(key, hash, |current| current.to_versioned())
     }
 
     /// Whether a key had a value.
@@ -119,9 +119,9 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let Held { core, as_of } = &*self.held;
-        let (key, hash) = (key.as_ref(), core.hasher.hash(key.as_ref()));
-        Ok(core.with_current_at(as_of, key, hash, |_| ())?.is_some())
+        let key = key.as_ref();
+        let hash = self.held.view().hasher.hash(key);
+        Ok(self.held.with_current(key, hash, |_| ())?.is_some())
     }
 
     /// Goes over all keys with their values, in no order; each comes once.

@@ -7,6 +7,7 @@ use super::names;
 use super::ordered::Ordered;
 use super::segment::Segment;
 use super::sync::lock;
+use super::view::View;
 use crate::error::KvsError;
 
 /// The state of a store; see [`Store::stats`](crate::Store::stats). All sizes are in bytes.
@@ -99,18 +100,39 @@ pub struct SegmentStats {
 
 impl Core {
     pub(crate) fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        let stats = self.view.stats(
+            self.space.live_bytes.load(Ordering::Relaxed),
+            self.space.expiring_keys.load(Ordering::Relaxed),
+        );
+        Stats {
+            ordered_bytes: self.ordered.as_ref().map_or(0, Ordered::bytes),
+            snapshots: self.history.size().0,
+            snapshot_bytes: self.snapshot_bytes(),
+            compactions: counters.compactions.load(Ordering::Relaxed),
+            compacted_bytes: counters.compacted_bytes.load(Ordering::Relaxed),
+            syncs: self.durable.syncs(),
+            recovered_bytes: counters.recovered_bytes.load(Ordering::Relaxed),
+            truncated_bytes: counters.truncated_bytes.load(Ordering::Relaxed),
+            last_background_error: lock(&counters.last_background_error).clone(),
+            ..stats
+        }
+    }
+}
+
+impl View {
+    /// What can be said of a store without having done any work on it.
+    pub(crate) fn stats(&self, live_bytes: u64, expiring_keys: u64) -> Stats {
         let all = self.segments.all();
         let mut segments: Vec<SegmentStats> = all.iter().map(|segment| segment.stats()).collect();
         // The log comes to its segments in the order of their ids, and only those are not sealed.
         if let Some(active) = segments.iter_mut().find(|segment| !segment.sealed) {
             active.active = true;
         }
-        let live_bytes = self.space.live_bytes.load(Ordering::Relaxed);
         let segment_file_bytes = segments.iter().map(|it| it.file_bytes).sum::<u64>();
-        let counters = &self.counters;
         Stats {
             live_keys: self.keydir.len(),
-            expiring_keys: self.space.expiring_keys.load(Ordering::Relaxed),
+            expiring_keys,
             live_bytes,
             dead_bytes: segments.iter().map(|it| it.dead_bytes).sum(),
             segment_file_bytes,
@@ -121,16 +143,16 @@ impl Core {
             },
             segments,
             keydir_bytes: self.keydir.bytes(),
-            ordered_bytes: self.ordered.as_ref().map_or(0, Ordered::bytes),
-            snapshots: self.history.size().0,
-            snapshot_bytes: self.snapshot_bytes(),
-            compactions: counters.compactions.load(Ordering::Relaxed),
-            compacted_bytes: counters.compacted_bytes.load(Ordering::Relaxed),
-            syncs: self.durable.syncs(),
-            recovered_bytes: counters.recovered_bytes.load(Ordering::Relaxed),
-            truncated_bytes: counters.truncated_bytes.load(Ordering::Relaxed),
+            ordered_bytes: 0,
+            snapshots: 0,
+            snapshot_bytes: 0,
+            compactions: 0,
+            compacted_bytes: 0,
+            syncs: 0,
+            recovered_bytes: 0,
+            truncated_bytes: 0,
             clock_jumped: self.time.has_jumped(),
-            last_background_error: lock(&counters.last_background_error).clone(),
+            last_background_error: None,
         }
     }
 

@@ -20,7 +20,7 @@ use super::recovery::load_hint;
 use super::scan::Scan;
 use super::segment::Segment;
 use super::sync::lock;
-use crate::error::Result;
+use crate::error::{KvsError, Result};
 
 /// How many keys are taken away before the leader of a commit gets its turn.
 const KEYS: usize = 64;
@@ -33,6 +33,7 @@ impl Core {
         let Some(floor_ms) = self.time.wanted_horizon_ms(next) else {
             return Ok(());
         };
+        self.time.intend(floor_ms);
         let moved = self.append_floor(floor_ms).and_then(|()| self.sync_log());
         match &moved {
             Ok(()) => self.time.move_horizon(floor_ms),
@@ -57,7 +58,8 @@ impl Core {
             return Ok(());
         }
         for segment in self.segments.all() {
-            if segment.next_expiry_ms.load(Ordering::Acquire) <= now_ms {
+            let is_due = segment.next_expiry_ms.load(Ordering::Acquire) <= now_ms;
+            if is_due && !segment.damaged.load(Ordering::Relaxed) {
                 self.sweep_segment(&segment, now_ms)?;
             }
         }
@@ -76,8 +78,12 @@ impl Core {
         let hint = match self.expiries(segment) {
             Ok(hint) => hint,
             Err(error) => {
-                // Its keys are absent all the same, and there is nothing to be won in it.
-                segment.damaged.store(true, Ordering::Relaxed);
+                // Its keys are absent all the same, as long as time goes on for them.
+                segment.note_expiry(now_ms);
+                let is_sealed = segment.sealed.load(Ordering::Acquire);
+                if is_sealed && matches!(error, KvsError::Corrupt { .. } | KvsError::Io { .. }) {
+                    segment.damaged.store(true, Ordering::Relaxed);
+                }
                 return Err(error);
             }
         };

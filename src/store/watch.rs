@@ -67,6 +67,8 @@ pub struct Watch {
     prefix: Vec<u8>,
     /// The highest seq that was read, handed out or not.
     seq: u64,
+    /// What compaction went through before this began is of no concern, if it began at its end.
+    base: u64,
     /// Where reading goes on; none: nothing was read yet.
     place: Option<(Arc<Segment>, u64)>,
     ahead: VecDeque<Change>,
@@ -97,10 +99,14 @@ impl Store {
         let core = Arc::clone(&self.handle.core);
         core.check_open()?;
         let seq = after.unwrap_or_else(|| core.published_seq.load(Ordering::Acquire));
-        core.check_history(seq)?;
+        let base = match after {
+            None => core.compacted_seq.load(Ordering::Acquire),
+            Some(_) => 0,
+        };
+        core.check_history(seq.max(base))?;
         core.watches.fetch_add(1, Ordering::SeqCst);
         let (prefix, ahead) = (prefix.as_ref().to_vec(), VecDeque::new());
-        Ok(Watch { core, prefix, seq, place: None, ahead })
+        Ok(Watch { core, prefix, seq, base, place: None, ahead })
     }
 }
 
@@ -133,9 +139,11 @@ impl Core {
 
     /// How far a segment of the log is published.
     fn published_end(&self, segment: &Segment) -> u64 {
-        // While this is held, all that is appended is published.
-        let _log = lock(&self.log);
-        segment.end()
+        let log = lock(&self.log);
+        match log.appender.segment.id == segment.id {
+            true => log.published_end,
+            false => segment.end(),
+        }
     }
 }
 
@@ -195,13 +203,14 @@ impl Watch {
                 return self.read_segment(segment, offset, end);
             }
             if !is_sealed {
+                core.check_history(self.seq.max(published).max(self.base))?;
                 self.seq = self.seq.max(published);
                 return Ok(false);
             }
         }
         let next = core.log_behind(id, self.seq);
         // Looked at afterwards: what compaction has gone through may have been before that one.
-        core.check_history(self.seq)?;
+        core.check_history(self.seq.max(self.base))?;
         let Some(segment) = next else {
             return Ok(false);
         };
@@ -210,8 +219,8 @@ impl Watch {
     }
 
     fn read_segment(&mut self, segment: Arc<Segment>, offset: u64, end: u64) -> Result<bool> {
-        let mut scan = Scan::new(&*segment.file, &segment.path, segment.salt, end);
-        scan.go_to(offset);
+        let scan = Scan::new(&*segment.file, &segment.path, segment.salt, end);
+        let mut scan = scan.starting_at(offset);
         let mut bytes = 0;
         let mut last = None;
         while let Some(found) = scan.next()? {

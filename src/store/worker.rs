@@ -1,5 +1,6 @@
-//! The background work, as steps, and the two threads that drive them: one syncs and prepares,
-//! one writes hints and compacts. Without threads (a simulated store) the steps are called.
+//! The background work, as steps, and the two threads that drive them: one syncs, prepares and
+//! tells other processes how far they may read, one writes hints and compacts. Without threads (a
+//! simulated store) the steps are called.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -17,14 +18,17 @@ use crate::options::Durability;
 /// How long a thread rests if nobody wakes it, and after an error.
 const REST: Duration = Duration::from_secs(1);
 
+/// While writes go on, other processes are told this often how far they may read.
+const POST_INTERVAL: Duration = Duration::from_millis(50);
+
 impl Core {
     /// What the first thread does often: lets time go on for expiry, syncs the log, and says so in
     /// it.
     pub(crate) fn sync_step(&self) -> Result<()> {
         self.check_writable()?;
         match self.move_horizon() {
-            // Keys expire even so.
-            Err(error @ KvsError::DiskFull { .. }) => self.report(&error),
+            // Keys expire even so, and what was written is synced.
+            Err(error) if !self.durable.is_poisoned() => self.report(&error),
             moved => moved?,
         }
         self.sync_log()?;
@@ -160,23 +164,33 @@ pub(crate) fn stop(core: &Core, threads: Vec<JoinHandle<()>>) {
 /// Why a thread goes on.
 #[derive(PartialEq, Eq)]
 enum Woken {
-    Rung,
+    ToSync,
+    ToPost,
+    ToCompact,
     TimeOver,
     Stop,
 }
 
-/// Waits until the bell is rung for `whom`, or until the time is over.
-fn rest(core: &Core, time: Duration, whom: fn(&mut Rung) -> Option<&mut bool>) -> Woken {
-    let is_rung = |rung: &mut Rung| whom(rung).is_some_and(|rung| *rung);
+/// Waits until the bell is rung for the thread, which `answer` finds out, or until the time is
+/// over.
+fn rest(core: &Core, time: Duration, answer: fn(&mut Rung) -> Option<Woken>) -> Woken {
+    let mut woken = None;
+    let is_quiet = |rung: &mut Rung| {
+        woken = if rung.stop { Some(Woken::Stop) } else { answer(rung) };
+        woken.is_none()
+    };
     let rung = lock(&core.bell.rung);
-    let is_quiet = |rung: &mut Rung| !rung.stop && !is_rung(rung);
     let waited = core.bell.ring.wait_timeout_while(rung, time, is_quiet);
-    let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
-    match (rung.stop, whom(&mut rung).is_some_and(std::mem::take)) {
-        (true, _) => Woken::Stop,
-        (false, true) => Woken::Rung,
-        (false, false) => Woken::TimeOver,
+    drop(waited.unwrap_or_else(PoisonError::into_inner));
+    woken.unwrap_or(Woken::TimeOver)
+}
+
+/// What the bell was rung for, of what the syncing thread does.
+fn to_sync_or_post(rung: &mut Rung) -> Option<Woken> {
+    if std::mem::take(&mut rung.sync) {
+        return Some(Woken::ToSync);
     }
+    std::mem::take(&mut rung.readers).then_some(Woken::ToPost)
 }
 
 fn run_sync(core: &Core) {
@@ -185,16 +199,18 @@ fn run_sync(core: &Core) {
         Durability::Os | Durability::Always => Duration::MAX,
     };
     let mut last = Instant::now();
+    let mut posted: Option<Instant> = None;
     // A full disk does not change by asking at once again.
     let mut unprepared: Option<Instant> = None;
     loop {
-        let left = interval.saturating_sub(last.elapsed()).min(until_expiry(core));
-        let woken = rest(core, left.min(Duration::from_secs(3600)), |rung| Some(&mut rung.sync));
+        let left = interval.saturating_sub(last.elapsed()).min(until_expiry(core, last));
+        let left = left.min(until_post(core, posted)).min(Duration::from_secs(3600));
+        let woken = rest(core, left, to_sync_or_post);
         if woken == Woken::Stop {
             return;
         }
-        let is_due = last.elapsed() >= interval || until_expiry(core) == Duration::ZERO;
-        if woken == Woken::Rung || is_due {
+        let is_due = last.elapsed() >= interval || until_expiry(core, last) == Duration::ZERO;
+        if woken == Woken::ToSync || is_due {
             last = Instant::now();
             if let Err(error) = core.sync_step() {
                 // Nothing is synced any more until the store is opened again. Time goes on.
@@ -202,6 +218,8 @@ fn run_sync(core: &Core) {
                 core.report(&error);
                 return;
             }
+            // It may have written to the log how late it is.
+            core.board.fall_behind();
             if unprepared.is_none_or(|failed| failed.elapsed() >= REST) {
                 unprepared = core.prepare_step().err().map(|error| {
                     core.report(&error);
@@ -209,14 +227,27 @@ fn run_sync(core: &Core) {
                 });
             }
         }
+        if until_post(core, posted) == Duration::ZERO {
+            posted = Some(Instant::now());
+            if let Err(error) = core.post_notice() {
+                core.report(&error);
+            }
+        }
     }
 }
 
-/// How long it is until time must be let go on for expiry.
-fn until_expiry(core: &Core) -> Duration {
+/// How long it is until other processes are told how far they may read.
+fn until_post(core: &Core, posted: Option<Instant>) -> Duration {
+    let rest = posted.map_or(Duration::ZERO, |at| POST_INTERVAL.saturating_sub(at.elapsed()));
+    if core.board.is_behind() { rest } else { Duration::MAX }
+}
+
+/// How long it is until time must be let go on for expiry; where that failed, until it is tried
+/// again.
+fn until_expiry(core: &Core, last: Instant) -> Duration {
     let next = core.space.next_expiry_ms.load(Ordering::Acquire);
     match core.time.is_unbounded() {
-        true if next < u64::MAX => REST,
+        true if next < u64::MAX => REST.saturating_sub(last.elapsed()),
         _ => Duration::from_millis(core.time.rest_ms(next)),
     }
 }
@@ -237,7 +268,9 @@ fn run_compaction(core: &Core) {
         core.set_stuck(!matches!(worked, Ok(true)));
         let woken = match worked {
             Ok(true) => rest(core, Duration::ZERO, |_| None),
-            Ok(false) => rest(core, REST, |rung| Some(&mut rung.compaction)),
+            Ok(false) => rest(core, REST, |rung| {
+                std::mem::take(&mut rung.compaction).then_some(Woken::ToCompact)
+            }),
             Err(error) => {
                 core.report(&error);
                 if core.check_writable().is_err() {

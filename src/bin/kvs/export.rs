@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kvs::Store;
+use kvs::ReadOnlyStore;
 
 use crate::failure::Failure;
 use crate::format::{FORMATS_HELP, Format, format_of};
@@ -19,8 +19,9 @@ Examples:
 /// Write all records to a file or to standard output
 ///
 /// The order of the records is not defined. A file is written under a temporary name beside it,
-/// synced, and renamed when it is whole: an export that fails leaves what was there before. Makes
-/// no store.
+/// synced, and renamed when it is whole: an export that fails leaves what was there before. Works
+/// beside a process that has the store open, with the state at one moment, and changes nothing.
+/// Makes no store.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{FORMATS_HELP}\n\n{EXAMPLES}"))]
 pub struct Args {
@@ -40,14 +41,13 @@ pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     let mut output = Output::create(path)?;
     let count = export(&store, format, &mut output)?;
     output.finish()?;
-    store.close()?;
     if path.is_some() {
         output::print(format!("{count} records written\n").as_bytes())?;
     }
     Ok(())
 }
 
-fn export(store: &Store, format: Format, output: &mut Output) -> Result<u64, Failure> {
+fn export(store: &ReadOnlyStore, format: Format, output: &mut Output) -> Result<u64, Failure> {
     let bar = Bar::records("exporting", store.stats().live_keys);
     let mut line = Vec::new();
     let mut count = 0;

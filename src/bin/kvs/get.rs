@@ -9,8 +9,9 @@ use crate::{open, output};
 
 /// Print the value of a key
 ///
-/// Prints the value and a line feed, or `Key not found` if there is none; both end with 0. Makes
-/// no store: where the directory holds none, no key is found.
+/// Prints the value and a line feed, or `Key not found` if there is none; both end with 0. Works
+/// beside a process that has the store open, and changes nothing. Makes no store: where the
+/// directory holds none, no key is found.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kvs get city\n  kvs --dir data get -- -key")]
 pub struct Args {
@@ -25,11 +26,7 @@ pub struct Args {
 /// Looks it up and prints it.
 pub fn run(dir: &Path, args: Args) -> Result<(), Failure> {
     let found = match open::if_any(open::to_read(dir))? {
-        Some(store) => {
-            let found = store.get_versioned(args.key.into_vec())?;
-            store.close()?;
-            found
-        }
+        Some(store) => store.get_versioned(args.key.into_vec())?,
         None => None,
     };
     let mut line = match found {

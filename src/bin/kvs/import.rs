@@ -55,7 +55,7 @@ pub struct Args {
 }
 
 /// What became of the records, by their number.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Count {
     written: u64,
     already_there: u64,
@@ -136,6 +136,28 @@ fn write(
     batch: &mut Batch,
     count: &mut Count,
 ) -> Result<(), Failure> {
+    loop {
+        let mut counted = *count;
+        choose(store, records, batch, &mut counted)?;
+        let written = if batch.is_empty() { Ok(()) } else { store.write(batch).map(drop) };
+        match written {
+            // One has expired since: once more, without it.
+            Err(KvsError::InvalidExpiry { .. }) => {}
+            written => {
+                *count = counted;
+                return Ok(written?);
+            }
+        }
+    }
+}
+
+/// Puts into the batch what has to be written.
+fn choose(
+    store: &Store,
+    records: &[Record],
+    batch: &mut Batch,
+    count: &mut Count,
+) -> Result<(), Failure> {
     batch.clear();
     let now_ms = store.now_ms();
     // Of a key that comes twice the last value counts, so only that one may be left out.
@@ -156,9 +178,6 @@ fn write(
             };
             count.written += 1;
         }
-    }
-    if !batch.is_empty() {
-        store.write(batch)?;
     }
     Ok(())
 }

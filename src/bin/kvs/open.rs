@@ -1,10 +1,10 @@
-//! Opening the store of `--dir`: reading commands never make one.
+//! Opening the store of `--dir`: reading commands never make one, and change nothing.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use kvs::{KvsError, Options, Store};
+use kvs::{KvsError, Options, ReadOnlyStore, Store};
 
 use crate::failure::Failure;
 
@@ -19,14 +19,15 @@ pub fn existing(dir: &Path) -> Result<Store, Failure> {
     Ok(Options::new().must_exist(true).open(dir)?)
 }
 
-/// The store in `dir` to read from, left as it is; an error if there is none.
-pub fn to_read(dir: &Path) -> Result<Store, Failure> {
+/// The store in `dir` to read from, whoever has it open, and left as it is; an error if there is
+/// none.
+pub fn to_read(dir: &Path) -> Result<ReadOnlyStore, Failure> {
     check_directory(dir)?;
-    Ok(Options::new().must_exist(true).compaction(false).open(dir)?)
+    Ok(Store::open_read_only(dir)?)
 }
 
 /// `None` where the directory holds no store: it then holds no key either.
-pub fn if_any(store: Result<Store, Failure>) -> Result<Option<Store>, Failure> {
+pub fn if_any<S>(store: Result<S, Failure>) -> Result<Option<S>, Failure> {
     match store {
         Ok(store) => Ok(Some(store)),
         Err(Failure::Store(KvsError::NotAStore { .. })) => Ok(None),

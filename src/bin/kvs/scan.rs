@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use kvs::{Range, Snapshot};
+use kvs::{Range, ReadOnlyStore};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -52,39 +52,36 @@ pub struct Args {
 /// Goes over the range and prints it.
 pub fn run(dir: &Path, args: Args) -> Result<(), Failure> {
     let store = open::to_read(dir)?;
-    let snapshot = store.snapshot()?;
-    let keys = range(&snapshot, &args)?.keys();
+    let keys = range(&store, &args)?.keys();
     let keys: Box<dyn Iterator<Item = kvs::Result<Vec<u8>>>> =
         if args.reverse { Box::new(keys.rev()) } else { Box::new(keys) };
     let mut output = Output::create(None)?;
     let mut line = Vec::new();
     for key in keys.take(args.limit.unwrap_or(usize::MAX)) {
         line.clear();
-        put(&snapshot, &key?, &args, &mut line)?;
+        put(&store, &key?, &args, &mut line)?;
         output.write(&line)?;
     }
-    output.finish()?;
-    drop(snapshot);
-    Ok(store.close()?)
+    output.finish()
 }
 
-fn range(snapshot: &Snapshot, args: &Args) -> Result<Range, Failure> {
+fn range(store: &ReadOnlyStore, args: &Args) -> Result<Range, Failure> {
     if let Some(prefix) = &args.prefix {
-        return Ok(snapshot.prefix(prefix.as_bytes())?);
+        return Ok(store.prefix(prefix.as_bytes())?);
     }
     let from = args.from.as_ref().map_or(Bound::Unbounded, |key| Bound::Included(key.as_bytes()));
     let to = args.to.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
-    Ok(snapshot.range::<&[u8]>((from, to))?)
+    Ok(store.range::<&[u8]>((from, to))?)
 }
 
 /// Adds the line of a key to `line`.
-fn put(snapshot: &Snapshot, key: &[u8], args: &Args, line: &mut Vec<u8>) -> Result<(), Failure> {
+fn put(store: &ReadOnlyStore, key: &[u8], args: &Args, line: &mut Vec<u8>) -> Result<(), Failure> {
     if args.keys && args.json {
         jsonl::format_key(key, line)?;
         return Ok(());
     }
     if args.json {
-        if let Some(found) = snapshot.get_versioned(key)? {
+        if let Some(found) = store.get_versioned(key)? {
             jsonl::format(key, &found, line)?;
         }
         return Ok(());
@@ -92,7 +89,7 @@ fn put(snapshot: &Snapshot, key: &[u8], args: &Args, line: &mut Vec<u8>) -> Resu
     line.extend_from_slice(key);
     if !args.keys {
         line.push(b'\t');
-        line.extend(snapshot.get(key)?.map(kvs::Value::into_vec).unwrap_or_default());
+        line.extend(store.get(key)?.map(kvs::Value::into_vec).unwrap_or_default());
     }
     line.push(b'\n');
     Ok(())

@@ -16,7 +16,8 @@ const BAR_COLUMNS: u64 = 40;
 ///
 /// Prints a table and one bar per segment; the longest bar is the largest segment. Live bytes are
 /// whole records that a key leads to, dead bytes the records that compaction will drop. The log
-/// grows in the active segment, and will go on in a prepared one. Makes no store.
+/// grows in the active segment. Works beside a process that has the store open, and changes
+/// nothing. Makes no store.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kvs --dir data stats\n  kvs --dir data stats --json | jq \
                         .live_keys")]
@@ -30,7 +31,6 @@ pub struct Args {
 pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     let store = open::to_read(dir)?;
     let stats = store.stats();
-    store.close()?;
     let text = if args.json { json(&stats)? } else { text(&stats) };
     output::print(text.as_bytes())
 }
@@ -54,10 +54,10 @@ fn text(stats: &Stats) -> String {
         rows.insert(1, ("of them expire", HumanCount(stats.expiring_keys).to_string()));
     }
     if stats.recovered_bytes > 0 {
-        rows.push(("recovered at open", size(stats.recovered_bytes)));
+        rows.push(("not proven durable", size(stats.recovered_bytes)));
     }
     if stats.truncated_bytes > 0 {
-        rows.push(("cut at open", size(stats.truncated_bytes)));
+        rows.push(("torn tail", size(stats.truncated_bytes)));
     }
     if let Some(error) = &stats.last_background_error {
         rows.push(("background error", error.to_string()));
@@ -79,8 +79,7 @@ fn picture(segments: &[SegmentStats]) -> String {
     let mut text = String::from("\nsegments: # live, - dead, . neither\n");
     for segment in segments {
         let state = match (segment.sealed, segment.hinted) {
-            (false, _) if segment.active => "active",
-            (false, _) => "prepared",
+            (false, _) => "active",
             (true, false) => "sealed, no hint",
             (true, true) => "sealed",
         };

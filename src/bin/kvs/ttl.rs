@@ -9,8 +9,8 @@ use crate::{open, output};
 
 /// Print how long a key has to live
 ///
-/// Prints the milliseconds until it expires, `never`, or `Key not found`; all end with 0. Makes no
-/// store.
+/// Prints the milliseconds until it expires, `never`, or `Key not found`; all end with 0. Works
+/// beside a process that has the store open, and changes nothing. Makes no store.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kvs ttl session\n  kvs --dir data ttl -- -key")]
 pub struct Args {
@@ -25,7 +25,6 @@ pub fn run(dir: &Path, args: Args) -> Result<(), Failure> {
         Some(store) => {
             let expiry = store.expires_at(args.key.into_vec())?;
             let now_ms = store.now_ms();
-            store.close()?;
             expiry.map(|at_ms| at_ms.map(|at_ms| at_ms.saturating_sub(now_ms)))
         }
         None => None,

@@ -432,6 +432,12 @@ impl State {
         }
     }
 
+    /// Gives a file these bytes, durably.
+    pub fn set_durably(&mut self, file: NodeId, bytes: Vec<u8>) {
+        let written = bytes.len();
+        self.files.insert(file, FileNode::durable(Content::new(bytes), written));
+    }
+
     /// Bytes of disk space held by files that have a name or are open.
     pub fn used(&self) -> usize {
         let mut held: BTreeSet<NodeId> = self.open.keys().copied().collect();

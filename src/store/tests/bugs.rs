@@ -6,9 +6,10 @@ use std::path::Path;
 
 use super::crash::crash_everywhere;
 use super::proof::{Checked, prove};
+use super::reader::read_everywhere;
 use super::torn_batch::cut_everywhere;
 use super::workload::{COMPACTING, SMALL};
-use super::{expiry, named, sequences, snapshots};
+use super::{expiry, named, reader, sequences, snapshots};
 use crate::store::bug;
 
 /// A check over one seed.
@@ -28,7 +29,7 @@ macro_rules! test {
 }
 
 /// Each bug, with checks of which each must catch it.
-const BUGS: [(&str, &[Check]); 24] = [
+const BUGS: [(&str, &[Check]); 27] = [
     (
         "acknowledge_before_sync",
         &[
@@ -67,7 +68,16 @@ const BUGS: [(&str, &[Check]); 24] = [
             test!(named::a_set_in_a_lower_file_than_a_copy_of_an_older_one_counts),
         ],
     ),
+    (
+        "post_after_manifest",
+        &[
+            |seed| read_everywhere(COMPACTING, seed),
+            test!(reader::a_record_is_dropped_only_when_others_may_read_what_killed_it),
+        ],
+    ),
+    ("post_before_sync", &[test!(reader::what_failed_to_become_durable_is_not_for_others_to_read)]),
     ("publish_before_sync", &[test!(sequences::after_a_failed_sync_nothing_is_acknowledged)]),
+    ("reader_ignores_notice", &[test!(reader::a_reader_reads_no_further_than_the_owner_says)]),
     ("retry_failed_sync", &[test!(sequences::after_a_failed_sync_nothing_is_acknowledged)]),
     (
         "rotate_without_sync",

@@ -9,7 +9,7 @@ use crate::batch::{Batch, Expected};
 use crate::error::KvsError;
 use crate::options::{EXPIRES_AT_MS_MAX, SetOptions};
 use crate::store::clock::AHEAD_MS;
-use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
+use crate::store::sim_disk::fault::{CallKind, Failure, Fault, ReadFault};
 
 impl Scene {
     /// Sets a key that expires after so many milliseconds.
@@ -274,4 +274,36 @@ fn a_failed_sync_does_not_stop_time() {
     assert!(scene.store.sync_step().is_err());
     assert!(scene.store.get("key").unwrap().is_none());
     assert_eq!(contents(&scene.store).unwrap(), model(&[]));
+}
+
+/// The sweep cannot read a segment. Time goes on for the other keys in it.
+#[test]
+fn a_segment_that_cannot_be_read_does_not_keep_its_keys_alive() {
+    let scene = Scene::new();
+    scene.set_for("a", "1", 5000);
+    scene.set_for("b", "1", 9000);
+    let id = scene.rotate();
+    scene.disk.set_read_fault(&Scene::segment(id), 48, ReadFault::Error(8));
+    scene.pass(5000);
+    assert!(scene.store.sweep_step().is_err());
+    scene.pass(4000);
+    scene.store.sweep_step().unwrap();
+    assert!(scene.store.get("b").unwrap().is_none());
+}
+
+/// A plain error of the log stops neither time nor the syncs.
+#[test]
+fn a_mark_that_cannot_be_written_does_not_stop_the_sync() {
+    let scene = Scene::new();
+    scene.set_for("key", "1", 5000);
+    scene.set("other", "1");
+    scene.clock.pass(5000);
+    let kind = Some(CallKind::Write);
+    scene.disk.set_fault(Fault { kind, after: 0, failure: Failure::Eio, forever: false });
+    scene.store.sync_step().unwrap();
+    assert!(scene.store.stats().last_background_error.is_some());
+    assert!(scene.store.get("key").unwrap().is_none());
+    let scene = scene.lose_power();
+    assert_eq!(scene.contents().unwrap().len(), 1);
+    scene.expect(&[("other", "1")]);
 }

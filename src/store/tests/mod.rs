@@ -25,6 +25,7 @@ mod named;
 mod nested;
 mod pins;
 mod ranges;
+mod reader;
 mod salvage;
 mod sequences;
 mod shuttled;

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Deref;
 
 use super::proof::Checked;
-use crate::store::Store;
 use crate::store::sim_disk::state::{Rng, hash_bytes, mix};
+use crate::store::{Iter, ReadOnlyStore, Store, Value};
 
 /// A change of one key: the value that it gets, or none.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -41,10 +41,54 @@ pub struct Contents {
     hash: u64,
 }
 
+/// A store that can be read, whoever owns it.
+pub trait Reads {
+    /// Goes over all keys and values.
+    fn iter(&self) -> Iter;
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> crate::Result<Option<Value>>;
+    /// The number of keys.
+    fn len(&self) -> u64;
+    /// How many of them may have expired.
+    fn expiring_keys(&self) -> u64;
+    /// The keys in order, where there is an index for that.
+    fn in_order(&self) -> Option<crate::Result<Vec<Vec<u8>>>>;
+}
+
+macro_rules! reads {
+    ($store:ty, $is_ordered:expr) => {
+        impl Reads for $store {
+            fn iter(&self) -> Iter {
+                <$store>::iter(self)
+            }
+
+            fn get(&self, key: &[u8]) -> crate::Result<Option<Value>> {
+                <$store>::get(self, key)
+            }
+
+            fn len(&self) -> u64 {
+                <$store>::len(self)
+            }
+
+            fn expiring_keys(&self) -> u64 {
+                <$store>::expiring_keys(self)
+            }
+
+            fn in_order(&self) -> Option<crate::Result<Vec<Vec<u8>>>> {
+                let keys = || self.prefix("").and_then(|range| range.keys().collect());
+                $is_ordered(self).then(keys)
+            }
+        }
+    };
+}
+
+reads!(Store, Store::is_ordered);
+reads!(ReadOnlyStore, |_| true);
+
 impl Contents {
     /// Reads a store in each way that there is: by iterating, by asking for these keys, and its
     /// length. An error, or two ways that differ, is an answer of its own.
-    pub fn read(store: &Store, keys: usize) -> Checked<Contents> {
+    pub fn read(store: &impl Reads, keys: usize) -> Checked<Contents> {
         let mut contents = Contents::default();
         for item in store.iter() {
             let (key, value) = item.map_err(|error| format!("iterating: {error}"))?;
@@ -53,10 +97,8 @@ impl Contents {
                 return Err(format!("iterating: the key {} came twice", show(&key)));
             }
         }
-        if store.is_ordered() {
-            let in_order =
-                store.prefix("").and_then(|range| range.keys().collect::<Result<_, _>>());
-            let in_order: Vec<Vec<u8>> = in_order.map_err(|error| format!("in order: {error}"))?;
+        if let Some(in_order) = store.in_order() {
+            let in_order = in_order.map_err(|error| format!("in order: {error}"))?;
             if !in_order.iter().eq(contents.values.keys()) {
                 return Err(format!("the ordered index has other keys: {in_order:?}"));
             }

@@ -153,3 +153,50 @@ fn a_key_that_cannot_be_read_is_never_left_out_in_silence() {
     let opened = super::workload::open(&disk, &ordered, 9).map(|store| store.len());
     assert!(damaged(&opened.map(|_| Vec::new())));
 }
+
+#[test]
+fn a_range_whose_snapshot_has_ended_says_so_at_its_end_too() {
+    for index in [Index::Hash, Index::Ordered] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Options::new().index(index).open(dir.path()).unwrap();
+        for number in 0..100 {
+            store.set(format!("{number:03}"), "value").unwrap();
+        }
+        for taken in [0, 16, 50] {
+            let mut range = store.range("0"..).unwrap();
+            assert_eq!(range.by_ref().take(taken).filter(Result::is_ok).count(), taken);
+            store.clear().unwrap();
+            let next = range.next().expect("not the end");
+            assert!(matches!(next, Err(KvsError::SnapshotEnded { .. })), "{taken}: {next:?}");
+            assert!(range.next().is_none());
+            for number in 0..100 {
+                store.set(format!("{number:03}"), "value").unwrap();
+            }
+        }
+    }
+}
+
+/// A key that is to leave the ordered index comes again and goes again, and another snapshot sees
+/// it.
+#[test]
+fn a_key_that_comes_and_goes_again_is_kept_for_the_next_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new().index(Index::Ordered).compaction(false);
+    let store = options.open(dir.path()).unwrap();
+    let ordered = store.core().ordered.as_ref().unwrap();
+    store.set("key", "1").unwrap();
+    let first = store.snapshot().unwrap();
+    store.remove("key").unwrap();
+    drop(first);
+    // What the thread that compacts has in its hands.
+    let taken = ordered.take_removed(u64::MAX);
+    assert_eq!(taken.len(), 1);
+    store.set("key", "2").unwrap();
+    let second = store.snapshot().unwrap();
+    store.remove("key").unwrap();
+    store.core().forget_keys(taken).unwrap();
+    assert_eq!(keys(second.prefix("").unwrap()), ["key"]);
+    drop(second);
+    store.compact_step().unwrap();
+    assert!(ordered.first((Bound::Unbounded, Bound::Unbounded), 9).is_empty());
+}

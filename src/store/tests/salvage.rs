@@ -435,6 +435,10 @@ impl Disk for ReadOnly {
     fn lock(&self, _: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         self.refuse()
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.disk.is_locked(path)
+    }
 }
 
 #[test]

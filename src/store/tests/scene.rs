@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::clock::SetClock;
+use super::oracle::Reads;
 use super::workload::{DIRECTORY, remove_hints};
 use crate::error::Result;
 use crate::options::{Durability, Options, ReadPath, WriteOptions};
@@ -83,6 +84,10 @@ impl Disk for Watched {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         self.disk.lock(path)
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.disk.is_locked(path)
     }
 }
 
@@ -263,7 +268,7 @@ pub fn model(pairs: &[(&str, &str)]) -> Model {
 }
 
 /// What a store holds, by iterating and by asking.
-pub fn contents(store: &Store) -> Result<Model> {
+pub fn contents(store: &impl Reads) -> Result<Model> {
     let mut model = Model::new();
     for pair in store.iter() {
         let (key, value) = pair?;

@@ -1,5 +1,7 @@
 //! Watching: every change, once, in the order of the seqs, or an error.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use super::scene::Scene;
 use crate::batch::Batch;
 use crate::error::KvsError;
 use crate::options::{Durability, Options};
+use crate::store::restore::restore_on;
+use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
 use crate::store::sim_disk::state::Rng;
 use crate::store::{Change, Store, Watch};
 
@@ -96,10 +100,20 @@ fn what_compaction_went_through_is_gone_and_that_is_said() {
     let scene = scene.reopen();
     assert!(scene.store.watch(Some(first), "").is_err_and(is_gone));
     assert_eq!(all(&mut scene.store.watch(Some(last - 1), "").unwrap()).len(), 1);
-    let mut cleared = scene.store.watch(Some(last - 1), "").unwrap();
+    // What is cleared is no change of a key: a watch that has seen everything has to begin anew.
+    let mut cleared = scene.store.watch(Some(last), "").unwrap();
     scene.store.clear().unwrap();
+    assert!(cleared.next().is_err_and(is_gone));
+    assert!(scene.store.watch(Some(last), "").is_err_and(is_gone));
+    let mut fresh = scene.store.watch(None, "").unwrap();
+    assert!(fresh.next().unwrap().is_none());
     scene.set("d", "1");
     assert!(cleared.next().is_err_and(is_gone));
+    let seen = all(&mut fresh);
+    assert_eq!(seen.len(), 1);
+    let scene = scene.reopen();
+    assert!(scene.store.watch(Some(last), "").is_err_and(is_gone));
+    assert!(scene.store.watch(Some(seen[0].0), "").is_ok());
 }
 
 #[test]
@@ -153,4 +167,25 @@ fn a_watch_that_waits_sees_all_that_many_threads_write() {
     store.close().unwrap();
     assert!(matches!(watch.wait(Duration::from_secs(60)), Err(KvsError::Closed)));
     drop(Store::open(dir.path()).unwrap());
+}
+
+#[test]
+fn what_was_never_published_is_in_no_watch_and_in_no_backup() {
+    let scene = Scene::new();
+    scene.set_durably("a", "1").unwrap();
+    let mut watch = scene.store.watch(Some(0), "").unwrap();
+    let kind = Some(CallKind::Sync);
+    scene.disk.set_fault(Fault { kind, after: 0, failure: Failure::Eio, forever: false });
+    assert!(scene.set_durably("b", "1").is_err());
+    assert_eq!(all(&mut watch).len(), 1);
+    assert!(scene.store.get("b").unwrap().is_none());
+    scene.store.backup("/backup").unwrap();
+    let mut batches = Vec::new();
+    let (disk, from) = (Arc::new(scene.disk.clone()), Path::new("/backup"));
+    let mut write = |batch: &Batch| {
+        batches.push(batch.len());
+        Ok(())
+    };
+    restore_on(disk, from, None, 0, &mut |_| (), &mut write).unwrap();
+    assert_eq!(batches, [1]);
 }

@@ -79,7 +79,7 @@ impl Engine {
             writer.replace(hash_of(key), location(from, key), location(&to, key));
         }
         self.keydir.write(&self.pins).next_generation();
-        self.segments.retire(std::slice::from_ref(from), &self.pins);
+        self.segments.retire(std::slice::from_ref(from));
         to
     }
 
@@ -123,7 +123,7 @@ fn compactions(segments: &Arc<Segments>) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     // Nothing of this schedule is left to the next.
     let last = [Arc::clone(&all[all.len() - 1]), newest];
-    engine.segments.retire(&last, &engine.pins);
+    engine.segments.retire(&last);
     all.extend(last);
     engine.bury(&all);
     assert!(all.iter().all(|segment| segment.unlinked.load(Ordering::Relaxed)), "not buried");

@@ -1,0 +1,195 @@
+//! The notice in the lock file: which process owns the directory, and how far others may read.
+//!
+//! ```text
+//! notice := process id in decimal, line feed, zeros up to 24 bytes
+//!           | segment id u64le | end u64le | crc u32le
+//! ```
+//! It is written in place, with one write, and never synced: it counts only while its process has
+//! the lock, and a crash takes the lock away. Who reads it may meet half of a write; the checksum
+//! then fails, and it counts as a notice that says nothing.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Weak};
+
+use super::disk::{Access, Disk, DiskLock, read_full_at};
+use super::names::{self, SegmentId};
+use super::sync::lock;
+use crate::error::{KvsError, Result};
+
+/// The bytes of the process id, with its line feed and zeros behind.
+const PID_BYTES: usize = 24;
+/// What the checksum covers: everything before it.
+const COVERED_BYTES: usize = PID_BYTES + 16;
+const NOTICE_BYTES: usize = COVERED_BYTES + 4;
+
+/// A place in the log: everything before it is readable for other processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Readable {
+    /// The segment in which the log grows. Those before it in the log are readable as a whole.
+    pub(crate) segment: SegmentId,
+    /// Where its readable records end, in bytes.
+    pub(crate) end: u64,
+}
+
+/// What the lock file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Notice {
+    /// The process that has the directory open, or had.
+    pub(crate) pid: Option<u32>,
+    /// None: it has not said yet how far others may read.
+    pub(crate) readable: Option<Readable>,
+}
+
+/// Takes the lock of a directory. While a process dies, its lock may outlive it for a moment.
+pub(crate) fn lock_directory(disk: &dyn Disk, directory: &Path) -> Result<Box<dyn DiskLock>> {
+    let path = directory.join(names::LOCK);
+    for _ in 0..50 {
+        let lock = disk.lock(&path).map_err(|error| KvsError::io("lock", &path, error))?;
+        if let Some(lock) = lock {
+            // The last owner's notice must not pass for this one's.
+            let notice = Notice { pid: Some(std::process::id()), readable: None };
+            return match notice.post(&*lock) {
+                // Written in place: only a lock file that never held a notice has no room for one.
+                Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+                    Err(KvsError::io("write", &path, error))
+                }
+                _ => Ok(lock),
+            };
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = Notice::read(disk, directory).ok().and_then(|notice| notice.pid);
+    Err(KvsError::Locked { path: directory.to_owned(), pid })
+}
+
+impl Notice {
+    /// Reads the notice of a directory, whatever it is worth.
+    pub(crate) fn read(disk: &dyn Disk, directory: &Path) -> Result<Notice> {
+        let path = directory.join(names::LOCK);
+        let file = match disk.open(&path, Access::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Notice::default()),
+            opened => opened.map_err(|error| KvsError::io("open", &path, error))?,
+        };
+        let mut bytes = [0; NOTICE_BYTES];
+        let read = read_full_at(&*file, &mut bytes, 0);
+        let read = read.map_err(|error| KvsError::io("read", &path, error))?;
+        Ok(Notice::decode(bytes.get(..read).unwrap_or_default()))
+    }
+
+    /// Writes the notice into the lock file.
+    pub(crate) fn post(&self, lock: &dyn DiskLock) -> io::Result<()> {
+        lock.write(&self.encode())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = format!("{}\n", self.pid.unwrap_or_default()).into_bytes();
+        bytes.resize(PID_BYTES, 0);
+        let (segment, end) = self.readable.map_or((0, 0), |it| (it.segment.0, it.end));
+        bytes.extend_from_slice(&segment.to_le_bytes());
+        bytes.extend_from_slice(&end.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// What the bytes of a lock file say.
+    pub(crate) fn decode(bytes: &[u8]) -> Notice {
+        // Up to version 0.1 there was nothing but the process id.
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let pid = std::str::from_utf8(line).ok().and_then(|line| line.trim().parse().ok());
+        Notice { pid, readable: readable(bytes) }
+    }
+}
+
+fn readable(bytes: &[u8]) -> Option<Readable> {
+    let word = |from: usize| {
+        let word = bytes.get(from..from + 8).and_then(|word| word.try_into().ok());
+        word.map(u64::from_le_bytes)
+    };
+    let (covered, crc) = bytes.split_at_checked(COVERED_BYTES)?;
+    if crc != crc32c::crc32c(covered).to_le_bytes() {
+        return None;
+    }
+    let (segment, end) = (word(PID_BYTES)?, word(PID_BYTES + 8)?);
+    // No segment has the id 0.
+    (segment != 0).then_some(Readable { segment: SegmentId(segment), end })
+}
+
+/// Where the owner of a directory posts its notices.
+pub(crate) struct Board {
+    /// Gone when the directory is closed: then there is nothing to post any more.
+    lock: Weak<dyn DiskLock>,
+    posted: Mutex<Option<Readable>>,
+    /// Whether more is readable than the notice says.
+    is_behind: AtomicBool,
+}
+
+impl Board {
+    pub(crate) fn new(lock: Weak<dyn DiskLock>) -> Board {
+        Board { lock, posted: Mutex::new(None), is_behind: AtomicBool::new(false) }
+    }
+
+    /// Whether there is something to post.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
+    /// Notes that there is something to post. True: nobody had noted it yet.
+    #[inline]
+    pub(crate) fn fall_behind(&self) -> bool {
+        !self.is_behind() && !self.is_behind.swap(true, Ordering::Relaxed)
+    }
+
+    /// To be called before the place is looked up that is to be posted: what comes later is noted
+    /// anew.
+    pub(crate) fn catch_up(&self) {
+        self.is_behind.store(false, Ordering::Relaxed);
+    }
+
+    /// Says that others may read up to this place. It never goes back.
+    pub(crate) fn post(&self, readable: Readable) -> io::Result<()> {
+        let mut posted = lock(&self.posted);
+        let Some(lock) = self.lock.upgrade().filter(|_| *posted < Some(readable)) else {
+            return Ok(());
+        };
+        let notice = Notice { pid: Some(std::process::id()), readable: Some(readable) };
+        notice.post(&*lock)?;
+        *posted = Some(readable);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NOTICE_BYTES, Notice, Readable, SegmentId};
+
+    #[test]
+    fn a_notice_is_read_as_it_was_written() {
+        let some = Some(Readable { segment: SegmentId(7), end: 4096 });
+        for readable in [None, some] {
+            let notice = Notice { pid: Some(u32::MAX), readable };
+            let bytes = notice.encode();
+            assert_eq!(bytes.len(), NOTICE_BYTES);
+            assert_eq!(Notice::decode(&bytes), notice);
+        }
+    }
+
+    #[test]
+    fn half_a_notice_says_nothing_of_how_far_to_read() {
+        let notice = |end| {
+            let readable = Some(Readable { segment: SegmentId(1), end });
+            Notice { pid: Some(123), readable }.encode()
+        };
+        let (old, new) = (notice(1000), notice(2000));
+        for cut in 0..NOTICE_BYTES {
+            let half = [&new[..cut], &old[cut..]].concat();
+            let found = Notice::decode(&half).readable.map(|readable| readable.end);
+            assert!(found.is_none() || half == old || half == new, "cut at {cut}: {found:?}");
+            assert_eq!(Notice::decode(&new[..cut]).readable, None);
+        }
+        assert_eq!(Notice::decode(b"123\n"), Notice { pid: Some(123), readable: None });
+        assert_eq!(Notice::decode(&[0; NOTICE_BYTES]), Notice::default());
+    }
+}

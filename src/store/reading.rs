@@ -1,0 +1,267 @@
+//! A store as somebody else reads it: the log up to a place, in a view of its own, and how it goes
+//! on from there. Nothing here writes.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::clock::{Clock, NEVER, Time};
+use super::disk::Disk;
+use super::group::Seen;
+use super::hash::{Hasher, KeyHash};
+use super::keydir::{Keydir, Location, Writer};
+use super::load::load;
+use super::manifest::Manifest;
+use super::names;
+use super::notice::{Notice, Readable};
+use super::pins::Pins;
+use super::record::Record;
+use super::recovery::{Role, recover};
+use super::scan::Scan;
+use super::segment::{Segment, Shelf};
+use super::segments::Segments;
+use super::stats::Stats;
+use super::view::View;
+use crate::error::{KvsError, Result};
+use crate::options::Options;
+
+/// How often a directory is looked at that changes meanwhile.
+const TRIES: usize = 20;
+
+/// Where a reader reads.
+pub(crate) struct Place {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) directory: PathBuf,
+    pub(crate) options: Options,
+}
+
+/// What says which bytes of a directory count: the same sight, the same bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sight {
+    manifest: Manifest,
+    /// Whether a process has the directory open.
+    is_owned: bool,
+    notice: Notice,
+}
+
+/// What was read.
+pub(crate) struct Reading {
+    pub(crate) view: View,
+    /// The segment in which the log goes on.
+    active: Option<Arc<Segment>>,
+    live_bytes: AtomicU64,
+    pub(crate) expiring_keys: AtomicU64,
+    recovered_bytes: u64,
+    truncated_bytes: u64,
+}
+
+/// What the log says about a key behind the place up to which it was read.
+struct Change {
+    before: Option<Seen>,
+    after: Option<Seen>,
+}
+
+impl Sight {
+    /// How far the owner says that others may read. The word of one that is gone counts for
+    /// nothing: then all that is valid may be read.
+    fn readable(&self) -> Option<Readable> {
+        let readable = self.notice.readable.filter(|_| self.is_owned);
+        readable.filter(|_| !kvs_bug!("reader_ignores_notice"))
+    }
+
+    /// How far the log has grown in its last segment since an earlier sight, if nothing else has
+    /// changed.
+    pub(crate) fn growth_since(&self, earlier: &Sight) -> Option<u64> {
+        let (old, new) = (earlier.readable()?, self.readable()?);
+        let is_same = old.segment == new.segment && self.manifest == earlier.manifest;
+        is_same.then_some(new.end)
+    }
+}
+
+impl Place {
+    /// Looks at what says which bytes count.
+    pub(crate) fn look(&self) -> Result<Sight> {
+        let path = self.directory.join(names::LOCK);
+        let manifest = || {
+            let manifest = Manifest::load(&*self.disk, &self.directory)?;
+            manifest.ok_or_else(|| KvsError::NotAStore { path: self.directory.clone() })
+        };
+        let mut before = manifest()?;
+        for _ in 0..TRIES {
+            let is_owned = self.disk.is_locked(&path);
+            let is_owned = is_owned.map_err(|error| KvsError::io("lock", &path, error))?;
+            let notice = Notice::read(&*self.disk, &self.directory)?;
+            // Before a manifest drops records, the notice covers what killed them. So a notice goes
+            // with the manifest that is there before and after it is read.
+            let after = manifest()?;
+            if after == before {
+                return Ok(Sight { manifest: after, is_owned, notice });
+            }
+            before = after;
+        }
+        Err(self.unsettled())
+    }
+
+    /// Reads the directory until it was not changed meanwhile. The time is at least `floor_ms`.
+    pub(crate) fn read(&self, mut sight: Sight, floor_ms: u64) -> Result<(Sight, Reading)> {
+        for _ in 0..TRIES {
+            let read = self.read_once(&sight, floor_ms);
+            // What the owner calls readable stays as it is, as long as it can be opened.
+            if read.is_ok() && sight.readable().is_some() {
+                return read.map(|reading| (sight, reading));
+            }
+            // Otherwise an owner may have come, and the log may have grown, or lost its tail. An
+            // error may be one of a file that went meanwhile.
+            let now = self.look()?;
+            if now == sight {
+                return read.map(|reading| (sight, reading));
+            }
+            sight = now;
+        }
+        Err(self.unsettled())
+    }
+
+    fn unsettled(&self) -> KvsError {
+        KvsError::Unsettled { path: self.directory.clone(), tries: TRIES }
+    }
+
+    fn read_once(&self, sight: &Sight, floor_ms: u64) -> Result<Reading> {
+        let manifest = sight.manifest.clone();
+        let (store_id, hasher) = (manifest.store_id, Hasher::new(manifest.hash_seed()));
+        let shelf = Shelf::new(Arc::clone(&self.disk), &self.directory, store_id, &self.options);
+        let readable = sight.readable();
+        check_named(&shelf.directory, &manifest, readable)?;
+        let segments = Segments::new();
+        let number = || segments.claim_number();
+        let floor_ms = floor_ms.max(manifest.clock_floor_ms);
+        let recovered = recover(&shelf, manifest, &number, Role::Reader(readable))?;
+        let floor_ms = floor_ms.max(recovered.clock_floor_ms);
+        let time = Time::new(Arc::clone(&self.clock), floor_ms);
+        // Who may not write cannot have the disk know the time before expiry sees it.
+        time.give_up_horizon();
+        let (keydir, pins) = (Keydir::new(), Pins::new());
+        let loaded = load(&recovered.sources, (u64::MAX, time.now_ms()), &mut keydir.write(&pins))?;
+        recovered.sources.iter().for_each(|source| segments.add(Arc::clone(&source.segment)));
+        let closed = AtomicBool::new(false);
+        Ok(Reading {
+            view: View { shelf, hasher, time, pins, segments, keydir, closed },
+            active: recovered.active.map(|active| active.segment),
+            live_bytes: AtomicU64::new(loaded.live_bytes),
+            expiring_keys: AtomicU64::new(loaded.expiring_keys),
+            recovered_bytes: recovered.recovered_bytes,
+            truncated_bytes: recovered.truncated_bytes,
+        })
+    }
+}
+
+/// The notice and the manifest must know of the same segment.
+fn check_named(directory: &Path, manifest: &Manifest, readable: Option<Readable>) -> Result<()> {
+    let is_named = |id| manifest.segments.iter().any(|named| named.id() == id);
+    match readable.map(|readable| readable.segment).filter(|id| !is_named(*id)) {
+        None => Ok(()),
+        Some(id) => {
+            let path = directory.join(names::segment(id));
+            Err(KvsError::SegmentMissing { path, segment: id.0 })
+        }
+    }
+}
+
+impl Reading {
+    pub(crate) fn stats(&self) -> Stats {
+        let live_bytes = self.live_bytes.load(Ordering::Relaxed);
+        let expiring_keys = self.expiring_keys.load(Ordering::Relaxed);
+        Stats {
+            recovered_bytes: self.recovered_bytes,
+            truncated_bytes: self.truncated_bytes,
+            ..self.view.stats(live_bytes, expiring_keys)
+        }
+    }
+
+    /// Goes on in the log's last segment, to `end`. False: that cannot be done from here. After an
+    /// error everything is as it was.
+    pub(crate) fn catch_up(&self, end: u64) -> Result<bool> {
+        let Some(segment) = self.active.as_deref() else { return Ok(false) };
+        if end < segment.end() {
+            return Ok(false);
+        }
+        let (changes, floor_ms) = self.changes(segment, end)?;
+        segment.set_end(end);
+        self.view.time.not_before(floor_ms);
+        self.view.keydir.write(&self.view.pins).together(|writer| {
+            changes.iter().for_each(|(hash, change)| self.apply(writer, *hash, change));
+        });
+        Ok(true)
+    }
+
+    /// What stands in the log from where it was read so far to `end`, by key, and the time that it
+    /// is at least.
+    fn changes(&self, segment: &Segment, end: u64) -> Result<(HashMap<KeyHash, Change>, u64)> {
+        let scan = Scan::new(&*segment.file, &segment.path, segment.salt, end);
+        let mut scan = scan.starting_at(segment.end());
+        let (mut changes, mut floor_ms) = (HashMap::new(), 0);
+        while let Some(found) = scan.next()? {
+            let (key, expires_at_ms) = match found.record {
+                Record::Set { key, expires_at_ms, .. } => (key, Some(expires_at_ms)),
+                Record::Remove { key, .. } => (key, None),
+                Record::Mark { clock_floor_ms, .. } => {
+                    floor_ms = floor_ms.max(u64::from_le_bytes(clock_floor_ms));
+                    continue;
+                }
+                Record::Batch { .. } | Record::Seal { .. } => continue,
+            };
+            let location = Location::new(segment.number, found.offset);
+            let location = location.ok_or(KvsError::StoreFull { what: "offset in a segment" })?;
+            let len = found.disk_len as u64;
+            let seq = found.record.seq().unwrap_or_default();
+            let seen = |expires_at_ms| Seen { location, len, seq, expires_at_ms };
+            let after = expires_at_ms.map(seen);
+            let hash = self.view.hasher.hash(key);
+            match changes.get_mut(&hash) {
+                Some(Change { after: last, .. }) => *last = after,
+                None => {
+                    let before = self.view.find(&self.view.pins.pin(), key, hash)?;
+                    changes.insert(hash, Change { before, after });
+                }
+            }
+        }
+        if scan.offset() != end {
+            return Err(segment.corrupt(scan.offset(), scan.reason()));
+        }
+        Ok((changes, floor_ms))
+    }
+
+    fn apply(&self, writer: &mut Writer<'_>, hash: KeyHash, change: &Change) {
+        match (change.before, change.after) {
+            (Some(before), Some(after)) => {
+                writer.replace(hash, before.location, after.location);
+            }
+            (Some(before), None) => {
+                writer.remove(hash, before.location);
+            }
+            (None, Some(after)) => writer.insert(hash, after.location),
+            (None, None) => {}
+        }
+        let pin = self.view.pins.pin();
+        let count = |seen: Seen, add: fn(u64, u64) -> u64| {
+            let count = |count: &AtomicU64, by| {
+                count.store(add(count.load(Ordering::Relaxed), by), Ordering::Relaxed);
+            };
+            if let Ok(segment) = self.view.segment(&pin, seen.location) {
+                count(&segment.live_bytes, seen.len);
+            }
+            count(&self.live_bytes, seen.len);
+            count(&self.expiring_keys, u64::from(seen.expires_at_ms != NEVER));
+        };
+        // Nobody else counts: there is one refresh at a time.
+        change.before.into_iter().for_each(|seen| count(seen, u64::saturating_sub));
+        change.after.into_iter().for_each(|seen| count(seen, u64::saturating_add));
+    }
+}
+
+impl AsRef<View> for Reading {
+    fn as_ref(&self) -> &View {
+        &self.view
+    }
+}
