@@ -68,8 +68,8 @@ impl Store {
     /// absent. Its value is written again. None: the key has no value.
     ///
     /// # Errors
-    /// [`KvsError::InvalidExpiry`] if that is in the past; as [`set`](Store::set) and
-    /// [`get`](Store::get).
+    /// [`KvsError::InvalidExpiry`](crate::KvsError::InvalidExpiry) if that is in the past; as
+    /// [`set`](Store::set) and [`get`](Store::get).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
