@@ -262,6 +262,32 @@ pub enum KvsError {
         /// The key.
         key: String,
     },
+    /// A walk through all keys was to go on at a cursor that is not known, or no longer.
+    #[error("the cursor {cursor} is not known")]
+    InvalidCursor {
+        /// The cursor.
+        cursor: u64,
+    },
+    /// The engine cannot do that. `docs/ENGINES.md` has a table.
+    #[error("the engine {engine:?} cannot {capability}")]
+    Unsupported {
+        /// The name of the engine.
+        engine: &'static str,
+        /// What was asked for, as a verb.
+        capability: &'static str,
+    },
+    /// An engine of another library failed.
+    #[error("the engine {engine:?} failed: {source}")]
+    Engine {
+        /// The name of the engine.
+        engine: &'static str,
+        /// What that library answered.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// A job that was to run on a thread pool ended before it had an answer: it panicked, or the
+    /// pool was dropped.
+    #[error("a job ended without an answer")]
+    JobLost,
     /// Memory for a buffer could not be had.
     #[error("no memory for a buffer of {bytes} bytes")]
     OutOfMemory {

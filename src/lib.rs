@@ -35,8 +35,16 @@ pub mod options;
 pub mod batch;
 pub mod store;
 pub mod kv_store;
+#[cfg(feature = "server")]
+pub mod thread_pool;
+#[cfg(feature = "server")]
+pub mod engine;
+#[cfg(feature = "server")]
+pub mod server;
 
 pub use batch::{Batch, Expected, Operation};
+#[cfg(feature = "server")]
+pub use engine::KvsEngine;
 pub use error::{KvsError, Result};
 pub use kv_store::KvStore;
 pub use options::{

@@ -91,7 +91,8 @@ impl Range {
         let mut keys = Vec::new();
         for key in Keys(Iter::new(Arc::clone(&self.held), false)) {
             let key = key?;
-            if (as_slice(&self.from), as_slice(&self.to)).contains(key.as_slice()) {
+            let bounds = (as_slice(&self.from), as_slice(&self.to));
+            if RangeBounds::<[u8]>::contains(&bounds, key.as_slice()) {
                 keys.push(key);
             }
         }

@@ -1,0 +1,303 @@
+//! `KvsEngine`: what the server needs of whatever keeps the data.
+//!
+//! It is asynchronous, speaks bytes, and takes several operations in a call, so that what one
+//! connection sent at once costs one append and one wait. What an engine cannot do, it answers
+//! with [`KvsError::Unsupported`], and says beforehand in its [`Capabilities`].
+
+use std::ops::Bound;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use crate::batch::{Batch, Expected};
+use crate::error::{KvsError, Result};
+use crate::options::Durability;
+use crate::store::{Change, Versioned, Written};
+
+/// An engine: a map from keys to values, with versions, expiries and conditions.
+///
+/// Every call is linearizable. An expired key is absent, in every call. A dropped future may or
+/// may not have had its effect.
+pub trait KvsEngine: Send + Sync + 'static {
+    /// Its name, as in the file `ENGINE` and on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What it can do beyond what every engine can.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The time by which keys expire, in milliseconds since 1970-01-01 UTC.
+    fn now_ms(&self) -> u64;
+
+    /// Reads keys; a place in the answer for each, none where the key is absent. Of a batch, all
+    /// is seen or nothing.
+    ///
+    /// # Errors
+    /// [`KvsError::Corrupt`], [`KvsError::Io`], [`KvsError::Closed`].
+    fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>>;
+
+    /// Writes in this order, each for itself: all of a batch or nothing, if what it requires
+    /// holds. An outcome for each is in the answer. On return each is as durable as it asked for.
+    ///
+    /// # Errors
+    /// Of each write: [`KvsError::PreconditionFailed`], [`KvsError::KeyTooLarge`],
+    /// [`KvsError::ValueTooLarge`], [`KvsError::BatchTooLarge`], [`KvsError::InvalidExpiry`],
+    /// [`KvsError::DiskFull`], [`KvsError::Io`], [`KvsError::Poisoned`], [`KvsError::Closed`].
+    fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>>;
+
+    /// Gives a key a value, or with none removes it, if it is as expected. None: it is not.
+    ///
+    /// # Errors
+    /// As [`write`](KvsEngine::write).
+    fn compare_and_swap<'a>(
+        &'a self,
+        key: &'a [u8],
+        expected: Expected,
+        new: Option<&'a [u8]>,
+        durability: Option<Durability>,
+    ) -> Answer<'a, Option<Written>> {
+        let mut batch = Batch::new();
+        batch.require(key, expected);
+        match new {
+            Some(value) => batch.set(key, value),
+            None => batch.remove(key),
+        };
+        let written = self.write(vec![Write { batch, durability }]);
+        Answer::later(async move {
+            match written.await?.pop().unwrap_or(Err(KvsError::JobLost)) {
+                Err(KvsError::PreconditionFailed { .. }) => Ok(None),
+                written => written.map(Some),
+            }
+        })
+    }
+
+    /// Begins to read a range in the order of the keys.
+    ///
+    /// # Errors
+    /// [`KvsError::InvalidRange`], and as [`get_many`](KvsEngine::get_many).
+    fn scan(&self, scan: Scan) -> Answer<'_, Box<dyn Pages>>;
+
+    /// Goes on through all keys in an order of the engine's own, about `count` of them. The walk
+    /// begins with cursor 0 and ends when the answer's cursor is 0; a key that is there from begin
+    /// to end comes at least once.
+    ///
+    /// # Errors
+    /// [`KvsError::InvalidCursor`] for a cursor that this engine did not give, where it can tell;
+    /// and as [`get_many`](KvsEngine::get_many).
+    fn walk(&self, cursor: u64, count: usize) -> Answer<'_, Walked>;
+
+    /// A key by chance; none if there is none.
+    ///
+    /// # Errors
+    /// As [`get_many`](KvsEngine::get_many).
+    fn random_key(&self) -> Answer<'_, Option<Vec<u8>>>;
+
+    /// How many keys there are; keys that expired a moment ago may still count.
+    ///
+    /// # Errors
+    /// [`KvsError::Closed`].
+    fn len(&self) -> Answer<'_, u64>;
+
+    /// Removes everything. It is durable on return.
+    ///
+    /// # Errors
+    /// As [`write`](KvsEngine::write).
+    fn clear(&self) -> Answer<'_, ()>;
+
+    /// Makes everything that was acknowledged durable.
+    ///
+    /// # Errors
+    /// As [`write`](KvsEngine::write).
+    fn sync(&self) -> Answer<'_, ()>;
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// [`KvsError::Closed`].
+    fn stats(&self) -> Answer<'_, EngineStats>;
+
+    /// A view of this moment.
+    ///
+    /// # Errors
+    /// [`KvsError::Unsupported`], [`KvsError::Closed`].
+    fn snapshot(&self) -> Answer<'_, Box<dyn EngineSnapshot>> {
+        Answer::ready(Err(self.unsupported("take snapshots")))
+    }
+
+    /// A feed of the changes after a seq, or from now on, of the keys with a prefix.
+    ///
+    /// # Errors
+    /// [`KvsError::Unsupported`], [`KvsError::HistoryGone`], [`KvsError::Closed`].
+    fn watch(&self, _after: Option<u64>, _prefix: &[u8]) -> Answer<'_, Box<dyn Changes>> {
+        Answer::ready(Err(self.unsupported("watch changes")))
+    }
+
+    /// Gives back the space of what is dead.
+    ///
+    /// # Errors
+    /// [`KvsError::Unsupported`], and as [`write`](KvsEngine::write).
+    fn compact(&self) -> Answer<'_, ()> {
+        Answer::ready(Err(self.unsupported("compact")))
+    }
+
+    /// Syncs and closes. Later calls answer [`KvsError::Closed`].
+    ///
+    /// # Errors
+    /// As [`sync`](KvsEngine::sync).
+    fn close(&self) -> Answer<'_, ()>;
+
+    /// The error for what this engine cannot do.
+    fn unsupported(&self, capability: &'static str) -> KvsError {
+        KvsError::Unsupported { engine: self.name(), capability }
+    }
+}
+
+/// What an engine can do beyond what every engine can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// What is written outlives the process.
+    pub durable: bool,
+    /// Scans cost no sorting of all keys.
+    pub ordered: bool,
+    /// [`KvsEngine::snapshot`] works.
+    pub snapshots: bool,
+    /// [`KvsEngine::watch`] works.
+    pub watch: bool,
+    /// [`KvsEngine::compact`] works.
+    pub compaction: bool,
+}
+
+/// A write of its own: a batch, and how durable it is to be on return.
+#[derive(Debug, Clone, Default)]
+pub struct Write {
+    /// What is written, and what it requires.
+    pub batch: Batch,
+    /// None: as the engine was opened.
+    pub durability: Option<Durability>,
+}
+
+/// A range to read in the order of its keys.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// Where it begins.
+    pub from: Bound<Vec<u8>>,
+    /// Where it ends.
+    pub to: Bound<Vec<u8>>,
+    /// From the highest key to the lowest.
+    pub reverse: bool,
+    /// Keys only: the values are empty.
+    pub keys_only: bool,
+}
+
+/// One record of a scan.
+pub type Found = (Vec<u8>, Versioned);
+
+/// A scan that has begun. It holds what it needs until it is dropped.
+pub trait Pages: Send {
+    /// The next records, as many as fit both limits, but at least one; none are left where the
+    /// answer is empty.
+    ///
+    /// # Errors
+    /// As [`KvsEngine::get_many`]; [`KvsError::SnapshotEnded`] if the scan took too long.
+    fn next(&mut self, records_max: usize, bytes_max: usize) -> Answer<'_, Vec<Found>>;
+}
+
+/// Some keys, and where a walk goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walked {
+    /// Keys that were there at some moment of the call.
+    pub keys: Vec<Vec<u8>>,
+    /// 0: that was all.
+    pub cursor: u64,
+}
+
+/// A view of one moment.
+pub trait EngineSnapshot: Send + Sync {
+    /// The seq of the last write that it sees.
+    fn seq(&self) -> u64;
+
+    /// As [`KvsEngine::get_many`], at that moment.
+    ///
+    /// # Errors
+    /// As there; [`KvsError::SnapshotEnded`].
+    fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>>;
+
+    /// As [`KvsEngine::scan`], at that moment.
+    ///
+    /// # Errors
+    /// As there; [`KvsError::SnapshotEnded`].
+    fn scan(&self, scan: Scan) -> Answer<'_, Box<dyn Pages>>;
+}
+
+/// A feed of changes.
+pub trait Changes: Send {
+    /// The next changes, at least one and about as many as `count`; it waits until there is one.
+    ///
+    /// # Errors
+    /// [`KvsError::HistoryGone`], and as [`KvsEngine::get_many`].
+    fn next(&mut self, count: usize) -> Answer<'_, Vec<Change>>;
+}
+
+/// What an engine says of itself: figures with names.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EngineStats {
+    /// The keys that there are.
+    pub keys: u64,
+    /// Of those, the ones that expire some time.
+    pub expiring_keys: u64,
+    /// What the files take, in bytes.
+    pub disk_bytes: u64,
+    /// What the index takes in memory, in bytes.
+    pub index_bytes: u64,
+    /// Whatever else it counts.
+    pub figures: Vec<Figure>,
+}
+
+/// A figure of an engine, for `INFO` and for metrics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    /// Its name, in lower case with underlines, the unit last.
+    pub name: &'static str,
+    /// What it counts, a sentence.
+    pub help: &'static str,
+    /// Whether it only grows while the process lives.
+    pub is_counter: bool,
+    /// Its value.
+    pub value: f64,
+}
+
+/// The answer of an engine: a future that may have its answer already, which then costs no
+/// allocation.
+pub struct Answer<'a, T>(State<'a, T>);
+
+enum State<'a, T> {
+    Ready(Option<Result<T>>),
+    Later(Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>),
+}
+
+impl<'a, T> Answer<'a, T> {
+    /// An answer that is there.
+    pub fn ready(answer: Result<T>) -> Answer<'a, T> {
+        Answer(State::Ready(Some(answer)))
+    }
+
+    /// An answer that comes later.
+    pub fn later(answer: impl Future<Output = Result<T>> + Send + 'a) -> Answer<'a, T> {
+        Answer(State::Later(Box::pin(answer)))
+    }
+}
+
+// Nothing in it is pinned in place: the future has a box of its own.
+impl<T> Unpin for Answer<'_, T> {}
+
+impl<T> Future for Answer<'_, T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        match &mut self.0 {
+            State::Ready(answer) => Poll::Ready(answer.take().unwrap_or(Err(KvsError::JobLost))),
+            State::Later(answer) => answer.as_mut().poll(context),
+        }
+    }
+}

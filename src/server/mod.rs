@@ -1,0 +1,3 @@
+//! The server: two protocols on one port, any engine behind them.
+
+pub(crate) mod step;
