@@ -7,9 +7,9 @@
 //! time, one gets on with each group.
 
 use super::Store;
-use super::commit::check_expiry;
 use super::core::Core;
 use super::group::Written;
+use super::prepare::check_expiry;
 use super::read::{Current, Value};
 use crate::batch::{Batch, Expected, Operation};
 use crate::error::{KvsError, Result};

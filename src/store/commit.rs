@@ -16,16 +16,15 @@ use std::sync::atomic::Ordering;
 use super::clock::{Moment, NEVER};
 use super::condition::earlier;
 use super::core::{Core, Log};
-use super::group::{Check, Commits, Look, Pending, Prior, Seen, Vec1, Written};
-use super::hash::KeyHash;
+use super::group::{Commits, Look, Pending, Prior, Seen, Vec1, Written};
 use super::keydir::{Location, OFFSET_LIMIT, Writer};
 use super::map::prefetch;
 use super::record::{self, MARK_BYTES, Record};
 use super::segment::{HEADER_BYTES, Segment};
 use super::sync::lock;
-use crate::batch::{Batch, Operation, Requirement};
+use crate::batch::Operation;
 use crate::error::{KvsError, Result};
-use crate::options::{BATCH_BYTES_MAX, Durability, EXPIRES_AT_MS_MAX, WriteOptions};
+use crate::options::{BATCH_BYTES_MAX, Durability, WriteOptions};
 
 const _: () = assert!((BATCH_BYTES_MAX as u64) <= OFFSET_LIMIT / 2, "a location for each record");
 
@@ -48,85 +47,56 @@ impl Core {
         let seen = self.find(&pin, operation.key(), hash)?;
         drop(pin);
         let look = Look { hash, seen, generation };
-        self.submit(&[operation], Vec1::One(look), Vec::new(), options)
-    }
-
-    /// Writes a batch, if what it depends on holds: of operations on the same key, the last one.
-    pub(crate) fn write_batch(&self, batch: &Batch, options: WriteOptions) -> Result<Written> {
-        for operation in batch.iter() {
-            if let Operation::Set { expires_at_ms: Some(expires_at_ms), .. } = operation {
-                check_expiry(expires_at_ms, self.time.now_ms())?;
-            }
+        if matches!(operation, Operation::Set { .. }) {
+            self.wait_for_space();
         }
-        self.write_checked(batch, options)
-    }
-
-    /// As `write_batch`, with expiries as they are: that of a key that is to keep its own may have
-    /// come.
-    pub(crate) fn write_checked(&self, batch: &Batch, options: WriteOptions) -> Result<Written> {
-        batch.check()?;
-        self.check_writable()?;
-        let generation = self.keydir.generation();
-        let mut operations: Vec<Operation<'_>> = batch.iter().collect();
-        let mut hashes: Vec<KeyHash> =
-            operations.iter().map(|operation| self.hasher.hash(operation.key())).collect();
-        keep_last(&mut operations, &mut hashes);
-        let pin = self.pins.pin();
-        let mut looks = Vec::with_capacity(hashes.len());
-        for (operations, hashes) in operations.chunks(16).zip(hashes.chunks(16)) {
-            self.prefetch(&pin, hashes);
-            for (operation, hash) in operations.iter().zip(hashes) {
-                let seen = self.find(&pin, operation.key(), *hash)?;
-                looks.push(Look { hash: *hash, seen, generation });
-            }
-        }
-        drop(pin);
-        let check = |requirement: &Requirement| {
-            let hash = self.hasher.hash(&requirement.key);
-            Check { requirement: requirement.clone(), hash }
-        };
-        let checks = batch.requirements().iter().map(check).collect();
-        self.submit(&operations, Vec1::Many(looks), checks, options)
+        let bytes = record::encoded_len_max(operation.byte_len(), 0);
+        let sync = self.is_waited_for(options);
+        let outcome = self.submit(bytes, sync, 1, |group, seq| {
+            group.join(seq, std::iter::once((operation, look)), None, sync);
+        });
+        outcome.first().unwrap_or(Err(KvsError::Closed))
     }
 
     /// Makes everything that was acknowledged durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.check_writable()?;
-        let options = WriteOptions::new().durability(Durability::Always);
-        self.submit(&[], Vec1::Many(Vec::new()), Vec::new(), options).map(|_| ())
+        let outcome = self.submit(0, true, 1, |group, seq| {
+            group.join(seq, std::iter::empty(), None, true);
+        });
+        outcome.first().unwrap_or(Err(KvsError::Closed)).map(|_| ())
     }
 
-    fn submit(
+    /// Whether a caller waits for the disk.
+    pub(crate) fn is_waited_for(&self, options: WriteOptions) -> bool {
+        options.durability.unwrap_or(self.options.durability) == Durability::Always
+    }
+
+    /// Queues requests of at most `bytes` bytes: as many as `requests`, which `join` puts into the
+    /// group with seqs from the one that it is given on.
+    #[inline]
+    pub(crate) fn submit(
         &self,
-        operations: &[Operation<'_>],
-        looks: Vec1<Look>,
-        checks: Vec<Check>,
-        options: WriteOptions,
-    ) -> Result<Written> {
-        let durability = options.durability.unwrap_or(self.options.durability);
-        let sync = durability == Durability::Always;
-        let bytes = operations
-            .iter()
-            .map(|operation| record::encoded_len_max(operation.byte_len(), 0))
-            .sum::<usize>();
-        if operations.iter().any(|operation| matches!(operation, Operation::Set { .. })) {
-            self.wait_for_space();
-        }
+        bytes: usize,
+        sync: bool,
+        requests: usize,
+        join: impl FnOnce(&mut Commits, u64),
+    ) -> Vec1<Result<Written>> {
         let join = |group: &mut Commits| {
             // The queue's lock is held, so this is no race.
             let seq = self.next_seq.load(Ordering::Relaxed);
-            self.next_seq.store(seq + 1, Ordering::Relaxed);
+            self.next_seq.store(seq + requests as u64, Ordering::Relaxed);
+            let first = group.requests.len();
             if group.bytes.try_reserve(bytes + MARK_BYTES + HEADER_BYTES).is_ok() {
-                return group.join(seq, operations, looks, checks, sync);
+                join(group, seq);
+            } else {
+                let seqs = (seq..).take(requests);
+                seqs.for_each(|seq| group.join_failed(seq, KvsError::OutOfMemory { bytes }));
             }
-            let request = group.join(seq, &[], Vec1::Many(Vec::new()), Vec::new(), false);
-            if let Some(request) = group.requests.get_mut(request) {
-                request.outcome = Some(Err(KvsError::OutOfMemory { bytes }));
-            }
-            request
+            first..group.requests.len()
         };
         let committed = self.queue.submit(bytes, sync, join, |group| self.commit(group));
-        committed.map_err(|_| KvsError::Closed)?
+        committed.unwrap_or_else(|_| Vec1::Many(vec![Err(KvsError::Closed); requests]))
     }
 
     /// Commits a group: every request has its outcome afterwards.
@@ -201,9 +171,11 @@ impl Core {
             let range = request.operations.clone();
             let mut existed = false;
             let mut failed = None;
-            match self.refusing(bytes, operations, &request.checks, &last, &moment) {
-                Ok(refusing) => request.refused = refusing,
-                Err(error) => failed = Some(error),
+            if let Some(checks) = &mut request.checks {
+                match self.refusing(bytes, operations, &checks.all, &last, &moment) {
+                    Ok(refusing) => checks.refused = refusing,
+                    Err(error) => failed = Some(error),
+                }
             }
             for index in range.clone() {
                 match self.resolve_one((bytes, operations, index), &last, writer, &moment) {
@@ -214,7 +186,7 @@ impl Core {
             request.existed = existed;
             if let Some(error) = failed {
                 request.outcome = Some(Err(error));
-            } else if request.refused.is_some() || request.only_if_exists && !existed {
+            } else if request.refused().is_some() || request.only_if_exists && !existed {
                 // Nothing to write; it is answered when the group is done, like all others.
                 request.operations = 0..0;
                 is_thinned = true;
@@ -426,29 +398,4 @@ impl Core {
             self.bell.wake(|rung| rung.sync = true);
         }
     }
-}
-
-/// Refuses what would expire in the past, or later than anything can.
-pub(crate) fn check_expiry(expires_at_ms: u64, now_ms: u64) -> Result<()> {
-    match expires_at_ms > now_ms && expires_at_ms <= EXPIRES_AT_MS_MAX {
-        true => Ok(()),
-        false => Err(KvsError::InvalidExpiry { expires_at_ms, now_ms }),
-    }
-}
-
-/// Of operations on the same key, keeps the last.
-fn keep_last(operations: &mut Vec<Operation<'_>>, hashes: &mut Vec<KeyHash>) {
-    let mut order: Vec<(u64, usize)> =
-        hashes.iter().enumerate().map(|(index, hash)| (hash.place, index)).collect();
-    order.sort_unstable();
-    let same_place = |pair: &[(u64, usize)]| matches!(pair, [(a, _), (b, _)] if a == b);
-    if !order.windows(2).any(same_place) {
-        return;
-    }
-    let mut seen = std::collections::HashSet::new();
-    let kept: Vec<bool> = operations.iter().rev().map(|it| seen.insert(it.key())).collect();
-    let mut kept_operations = kept.iter().rev();
-    operations.retain(|_| kept_operations.next() == Some(&true));
-    let mut kept_hashes = kept.iter().rev();
-    hashes.retain(|_| kept_hashes.next() == Some(&true));
 }

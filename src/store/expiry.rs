@@ -2,9 +2,9 @@
 
 use super::Store;
 use super::change::Change;
-use super::commit::check_expiry;
 use super::group::Written;
 use super::iter::Records;
+use super::prepare::check_expiry;
 use super::read::Versioned;
 use crate::error::Result;
 use crate::options::WriteOptions;

@@ -58,6 +58,13 @@ pub(crate) struct Check {
     pub(crate) hash: KeyHash,
 }
 
+/// What a request depends on. All of it is to hold.
+pub(crate) struct Checks {
+    pub(crate) all: Vec<Check>,
+    /// The number of the one that did not.
+    pub(crate) refused: Option<usize>,
+}
+
 /// A group of requests, encoded one behind the other.
 #[derive(Default)]
 pub(crate) struct Commits {
@@ -75,10 +82,8 @@ pub(crate) struct Request {
     pub(crate) sync: bool,
     /// Whether it is one remove, which writes nothing if its key does not exist.
     pub(crate) only_if_exists: bool,
-    /// All of them are to hold.
-    pub(crate) checks: Vec<Check>,
-    /// The number of the one that did not.
-    pub(crate) refused: Option<usize>,
+    /// None: it depends on nothing.
+    pub(crate) checks: Option<Box<Checks>>,
     pub(crate) existed: bool,
     pub(crate) outcome: Option<Result<Written>>,
 }
@@ -106,7 +111,7 @@ pub(crate) enum Prior {
 }
 
 impl Group for Commits {
-    type Outcome = Result<Written>;
+    type Outcome = Vec1<Result<Written>>;
 
     fn bytes(&self) -> usize {
         self.bytes.len()
@@ -116,9 +121,18 @@ impl Group for Commits {
         self.requests.is_empty()
     }
 
-    fn outcome(&mut self, request: usize) -> Result<Written> {
-        let request = self.requests.get_mut(request);
-        request.and_then(|request| request.outcome.take()).unwrap_or(Err(KvsError::Closed))
+    #[inline]
+    fn outcome(&mut self, requests: Range<usize>) -> Vec1<Result<Written>> {
+        let mut outcomes = self
+            .requests
+            .get_mut(requests)
+            .unwrap_or_default()
+            .iter_mut()
+            .map(|request| request.outcome.take().unwrap_or(Err(KvsError::Closed)));
+        match outcomes.len() {
+            1 => Vec1::One(outcomes.next().unwrap_or(Err(KvsError::Closed))),
+            _ => Vec1::Many(outcomes.collect()),
+        }
     }
 
     fn reset(&mut self) {
@@ -132,42 +146,26 @@ impl Group for Commits {
 }
 
 impl Commits {
-    /// Adds a request and gives its number.
-    pub(crate) fn join(
+    /// Adds a request.
+    #[inline]
+    pub(crate) fn join<'a>(
         &mut self,
         seq: u64,
-        operations: &[Operation<'_>],
-        looks: Vec1<Look>,
-        checks: Vec<Check>,
+        operations: impl Iterator<Item = (Operation<'a>, Look)>,
+        checks: Option<Box<Checks>>,
         sync: bool,
-    ) -> usize {
-        let only_if_exists = matches!(operations, [Operation::Remove { .. }]);
+    ) {
         let start = (self.bytes.len(), self.operations.len());
-        for (operation, look) in operations.iter().zip(looks) {
-            let from = self.bytes.len();
-            let (record, key, expires_at_ms) = match *operation {
-                Operation::Set { key, value, expires_at_ms } => {
-                    let expires_at_ms = expires_at_ms.unwrap_or(NEVER);
-                    (Record::Set { seq, expires_at_ms, key, value }, key, expires_at_ms)
+        operations.for_each(|(operation, look)| self.push(seq, operation, look));
+        let only_if_exists = match self.operations.get(start.1..).unwrap_or_default() {
+            [operation] => !operation.is_set,
+            operations => {
+                if !operations.is_empty() {
+                    self.put_batch_record_before(start, seq);
                 }
-                Operation::Remove { key } => (Record::Remove { seq, key }, key, NEVER),
-            };
-            record::encode(&mut self.bytes, &record);
-            // The key's place: of a set it lies before its value, of a remove at the end.
-            let key_start = from + record::key_offset(&record);
-            self.operations.push(Pending {
-                look,
-                record: from..self.bytes.len(),
-                key: key_start..key_start + key.len(),
-                is_set: matches!(operation, Operation::Set { .. }),
-                seq,
-                expires_at_ms,
-                supersedes: Prior::Absent,
-            });
-        }
-        if operations.len() > 1 {
-            self.put_batch_record_before(start, seq);
-        }
+                false
+            }
+        };
         self.requests.push(Request {
             seq,
             operations: start.1..self.operations.len(),
@@ -175,11 +173,41 @@ impl Commits {
             sync,
             only_if_exists,
             checks,
-            refused: None,
             existed: false,
             outcome: None,
         });
-        self.requests.len() - 1
+    }
+
+    /// Adds a request that has failed already.
+    pub(crate) fn join_failed(&mut self, seq: u64, error: KvsError) {
+        self.join(seq, std::iter::empty(), None, false);
+        if let Some(request) = self.requests.last_mut() {
+            request.outcome = Some(Err(error));
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, seq: u64, operation: Operation<'_>, look: Look) {
+        let from = self.bytes.len();
+        let (record, key, expires_at_ms) = match operation {
+            Operation::Set { key, value, expires_at_ms } => {
+                let expires_at_ms = expires_at_ms.unwrap_or(NEVER);
+                (Record::Set { seq, expires_at_ms, key, value }, key, expires_at_ms)
+            }
+            Operation::Remove { key } => (Record::Remove { seq, key }, key, NEVER),
+        };
+        record::encode(&mut self.bytes, &record);
+        // The key's place: of a set it lies before its value, of a remove at the end.
+        let key_start = from + record::key_offset(&record);
+        self.operations.push(Pending {
+            look,
+            record: from..self.bytes.len(),
+            key: key_start..key_start + key.len(),
+            is_set: matches!(operation, Operation::Set { .. }),
+            seq,
+            expires_at_ms,
+            supersedes: Prior::Absent,
+        });
     }
 
     /// The record that holds a batch together says how long the batch is, so it is encoded last
@@ -238,7 +266,7 @@ impl Commits {
         for request in &mut self.requests {
             let operations = self.operations.get(request.operations.clone()).unwrap_or_default();
             let is_thinned =
-                request.refused.is_some() || request.only_if_exists && operations.is_empty();
+                request.refused().is_some() || request.only_if_exists && operations.is_empty();
             let is_set = operations.iter().any(|operation| operation.is_set);
             if request.outcome.is_none() && (is_set || is_thinned) {
                 request.outcome = Some(Err(error.clone()));
@@ -250,14 +278,21 @@ impl Commits {
 }
 
 impl Request {
+    /// The check that did not hold: its number, and its key.
+    pub(crate) fn refused(&self) -> Option<(usize, &[u8])> {
+        let checks = self.checks.as_ref()?;
+        let number = checks.refused?;
+        checks.all.get(number).map(|check| (number, &check.requirement.key[..]))
+    }
+
     /// What became of it, when its group is committed.
     pub(crate) fn done(&self) -> Result<Written> {
-        let Some(requirement) = self.refused else {
-            return Ok(Written { seq: self.seq, existed: self.existed });
-        };
-        let check = self.checks.get(requirement);
-        let key = check.map(|check| check.requirement.key.clone()).unwrap_or_default();
-        Err(KvsError::PreconditionFailed { requirement, key })
+        match self.refused() {
+            None => Ok(Written { seq: self.seq, existed: self.existed }),
+            Some((requirement, key)) => {
+                Err(KvsError::PreconditionFailed { requirement, key: key.to_vec() })
+            }
+        }
     }
 }
 
@@ -268,10 +303,21 @@ impl Pending {
     }
 }
 
-/// One look, or those of a batch, without an allocation for the one.
+/// One or several, without an allocation for the one.
 pub(crate) enum Vec1<T> {
     One(T),
     Many(Vec<T>),
+}
+
+impl<T> Vec1<T> {
+    /// The first of them.
+    #[inline]
+    pub(crate) fn first(self) -> Option<T> {
+        match self {
+            Vec1::One(one) => Some(one),
+            Vec1::Many(many) => many.into_iter().next(),
+        }
+    }
 }
 
 impl<T> IntoIterator for Vec1<T> {

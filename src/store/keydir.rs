@@ -142,10 +142,22 @@ impl<'a> Table<'a> {
         usize::try_from((tag * self.lines.len() as u64) >> TAG_BITS).unwrap_or_default()
     }
 
-    /// The slots in the order of a search for a tag, each once.
-    fn probe(self, tag: u64) -> impl Iterator<Item = &'a AtomicU64> {
+    /// The first slot with a wanted content, in the order of a search for a tag. For the writer.
+    #[inline]
+    fn find(self, tag: u64, is_wanted: impl Fn(u64) -> bool) -> Option<(&'a AtomicU64, u64)> {
         let (before, from) = self.lines.split_at(self.home(tag).min(self.lines.len()));
-        from.iter().chain(before).flat_map(|line| line.0.iter())
+        // Plain loops: what a chain of iterators is compiled to costs twice as much.
+        for lines in [from, before] {
+            for line in lines {
+                for slot in &line.0 {
+                    let found = slot.load(Ordering::Relaxed);
+                    if is_wanted(found) {
+                        return Some((slot, found));
+                    }
+                }
+            }
+        }
+        None
     }
 }
 
@@ -353,11 +365,8 @@ impl Writer<'_> {
         self.make_room(shard, 1);
         let pin = self.pins.pin();
         let tag = tag_of(hash);
-        let mut probe = self.keydir.table(&pin, shard).probe(tag);
-        let free = probe.find_map(|slot| {
-            let found = slot.load(Ordering::Relaxed);
-            (found == EMPTY || found == REMOVED).then_some((slot, found))
-        });
+        let table = self.keydir.table(&pin, shard);
+        let free = table.find(tag, |found| found == EMPTY || found == REMOVED);
         let Some((slot, found)) = free else { return };
         slot.store(slot_of(tag, location), Ordering::Release);
         if let Some(counts) = self.state.shards.get_mut(shard) {
@@ -388,17 +397,14 @@ impl Writer<'_> {
         let pin = self.pins.pin();
         let tag = tag_of(hash);
         let wanted = slot_of(tag, from);
-        for slot in self.keydir.table(&pin, shard_of(hash)).probe(tag) {
-            match slot.load(Ordering::Relaxed) {
-                EMPTY => return false,
-                found if found == wanted => {
-                    slot.store(to, Ordering::Release);
-                    return true;
-                }
-                _ => {}
+        let table = self.keydir.table(&pin, shard_of(hash));
+        match table.find(tag, |found| found == wanted || found == EMPTY) {
+            Some((slot, found)) if found == wanted => {
+                slot.store(to, Ordering::Release);
+                true
             }
+            _ => false,
         }
-        false
     }
 
     /// Whether a key is at that location.
@@ -440,11 +446,13 @@ impl Writer<'_> {
         let lines: Box<[Line]> =
             (0..LINES.get(step).copied().unwrap_or(1)).map(|_| Line::default()).collect();
         let new = Table { lines: &lines };
-        for slot in old.lines.iter().flat_map(|line| &line.0) {
-            let slot = slot.load(Ordering::Relaxed);
-            if slot != EMPTY && slot != REMOVED {
-                let mut probe = new.probe(slot >> LOCATION_BITS);
-                if let Some(free) = probe.find(|free| free.load(Ordering::Relaxed) == EMPTY) {
+        for line in old.lines {
+            for slot in &line.0 {
+                let slot = slot.load(Ordering::Relaxed);
+                if slot != EMPTY
+                    && slot != REMOVED
+                    && let Some((free, _)) = new.find(slot >> LOCATION_BITS, |it| it == EMPTY)
+                {
                     free.store(slot, Ordering::Relaxed);
                 }
             }

@@ -38,6 +38,7 @@ mod read;
 mod as_of;
 mod condition;
 mod commit;
+mod prepare;
 mod rotation;
 mod rewrite;
 mod sweep;

@@ -9,6 +9,7 @@
 //! What a group is and how it is committed is not known here.
 
 use std::mem;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::sync::{Arc, AtomicU8, Condvar, Mutex, Thread, current, lock, park, spin, wait};
@@ -23,14 +24,14 @@ const SPINS: u32 = 200;
 
 /// Requests that are committed together.
 pub(crate) trait Group: Default {
-    /// What becomes of a request.
+    /// What becomes of the requests of a caller.
     type Outcome;
     /// The bytes of all requests.
     fn bytes(&self) -> usize;
     /// Whether there is no request.
     fn is_empty(&self) -> bool;
-    /// Takes out the outcome of a request, by its number in the order of joining.
-    fn outcome(&mut self, request: usize) -> Self::Outcome;
+    /// Takes out the outcome of requests of one caller, by their numbers in the order of joining.
+    fn outcome(&mut self, requests: Range<usize>) -> Self::Outcome;
     /// Makes it an empty group, which may keep its memory.
     fn reset(&mut self);
 }
@@ -54,7 +55,7 @@ struct State<G: Group> {
 
 /// Where a caller waits.
 struct Ticket<T> {
-    request: usize,
+    requests: Range<usize>,
     state: AtomicU8,
     outcome: Mutex<Option<T>>,
     owner: Thread,
@@ -83,14 +84,14 @@ impl<G: Group> Queue<G> {
         }
     }
 
-    /// Adds a request of about `bytes` bytes with `join`, which gives its number in the group,
-    /// and comes back with its outcome once its group was committed, here or by another caller.
+    /// Adds requests of about `bytes` bytes with `join`, which gives their numbers in the group,
+    /// and comes back with their outcome once the group was committed, here or by another caller.
     /// `patient` callers expect to wait long and go to sleep at once.
     pub(crate) fn submit(
         &self,
         bytes: usize,
         patient: bool,
-        join: impl FnOnce(&mut G) -> usize,
+        join: impl FnOnce(&mut G) -> Range<usize>,
         commit: impl FnOnce(&mut G),
     ) -> Result<G::Outcome, QueueClosed> {
         let mut state = lock(&self.state);
@@ -105,10 +106,10 @@ impl<G: Group> Queue<G> {
         if state.closed {
             return Err(QueueClosed);
         }
-        let request = join(&mut state.open);
+        let requests = join(&mut state.open);
         let mut own = None;
         if state.leading {
-            let ticket = Arc::new(Ticket::new(request));
+            let ticket = Arc::new(Ticket::new(requests.clone()));
             state.tickets.push(Arc::clone(&ticket));
             drop(state);
             if let Some(outcome) = ticket.wait(patient) {
@@ -126,15 +127,21 @@ impl<G: Group> Queue<G> {
         }
         drop(state);
         commit(&mut group);
-        let outcome = group.outcome(request);
+        let outcome = group.outcome(requests);
         if let Some(own) = own {
             tickets.retain(|ticket| !Arc::ptr_eq(&own, ticket));
         }
         let outcomes: Vec<G::Outcome> =
-            tickets.iter().map(|ticket| group.outcome(ticket.request)).collect();
+            tickets.iter().map(|ticket| group.outcome(ticket.requests.clone())).collect();
         self.hand_over(group);
         tickets.iter().zip(outcomes).for_each(|(ticket, outcome)| ticket.finish(outcome));
         Ok(outcome)
+    }
+
+    /// Whether a request that came now would be committed at once, by its own caller.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = lock(&self.state);
+        !state.leading && !state.closed
     }
 
     /// Gives the lead to the first caller of the next group, if there is one.
@@ -165,9 +172,9 @@ impl<G: Group> Queue<G> {
 }
 
 impl<T> Ticket<T> {
-    fn new(request: usize) -> Ticket<T> {
+    fn new(requests: Range<usize>) -> Ticket<T> {
         let state = AtomicU8::new(WAITING);
-        Ticket { request, state, outcome: Mutex::new(None), owner: current() }
+        Ticket { requests, state, outcome: Mutex::new(None), owner: current() }
     }
 
     /// Waits for the outcome; none: this caller leads now.

@@ -12,7 +12,7 @@ pub(crate) use std::thread::{Thread, current, park};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{Ordering, compiler_fence};
-use std::sync::{Once, PoisonError};
+use std::sync::{Once, PoisonError, TryLockError};
 
 /// How many bytes must wait to be given back before it is worth asking for their readers.
 pub(crate) const RETIRED_BYTES_MIN: u64 = 64 << 10;
@@ -26,6 +26,15 @@ pub(crate) fn reclaim<T>(memory: Box<[T]>) {
 /// changed by a panic, because it is changed in steps that cannot panic.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks if nobody else holds the lock.
+pub(crate) fn try_lock<T: ?Sized>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// Waits on a condition variable, as `lock` locks.

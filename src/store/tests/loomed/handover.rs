@@ -1,5 +1,7 @@
 //! The commit queue under weak memory orders: two callers, one of whom may wait for the other.
 
+use std::ops::Range;
+
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
@@ -20,8 +22,8 @@ impl Group for Requests {
         self.0.is_empty()
     }
 
-    fn outcome(&mut self, request: usize) -> u32 {
-        self.0[request] + 1000
+    fn outcome(&mut self, requests: Range<usize>) -> u32 {
+        self.0[requests.start] + 1000
     }
 
     fn reset(&mut self) {
@@ -39,7 +41,7 @@ impl Desk {
     fn submit(&self, request: u32) {
         let join = |group: &mut Requests| {
             group.0.push(request);
-            group.0.len() - 1
+            group.0.len() - 1..group.0.len()
         };
         // Patient, because loom would follow each turn of a caller that spins.
         let outcome = self.queue.submit(1, true, join, |_| self.log.with_mut(|_| ()));

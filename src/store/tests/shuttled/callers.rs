@@ -1,6 +1,7 @@
 //! The commit queue: each request is committed once, in the order of joining, and its caller
 //! gets its outcome; nobody waits for ever, and a closed queue is idle.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use shuttle::thread;
@@ -27,8 +28,8 @@ impl Group for Requests {
         self.requests.is_empty()
     }
 
-    fn outcome(&mut self, request: usize) -> u64 {
-        self.outcomes[request].take().expect("an outcome is taken once")
+    fn outcome(&mut self, requests: Range<usize>) -> u64 {
+        self.outcomes[requests.start].take().expect("an outcome is taken once")
     }
 
     fn reset(&mut self) {
@@ -62,7 +63,7 @@ impl Desk {
             self.joined.lock().unwrap().push(request);
             group.bytes += bytes;
             group.requests.push(request);
-            group.requests.len() - 1
+            group.requests.len() - 1..group.requests.len()
         };
         let outcome = self.queue.submit(bytes, patient, join, |group| self.commit(group))?;
         assert_eq!(outcome, answer(request), "the outcome of another request");
