@@ -54,7 +54,7 @@ pub use options::{
 pub use store::{
     BackupReport, Change, ClockReset, Content, Damage, Finding, Inspected, Iter, Keys, Progress,
     Range, RangeKeys, ReadOnlyStore, Records, RestoreReport, SalvageReport, SegmentStats, Snapshot,
-    Stats, Store, Value, Verdict, VerifyReport, Versioned, Watch, Written, doctor, inspect,
+    Stats, Store, Value, Verdict, VerifyReport, Versioned, Walked, Watch, Written, doctor, inspect,
     reset_clock, restore, salvage, verify,
 };
 

@@ -4,16 +4,22 @@
 //! connection sent at once costs one append and one wait. What an engine cannot do, it answers
 //! with [`KvsError::Unsupported`], and says beforehand in its [`Capabilities`].
 
+mod committer;
+mod pages;
+mod store;
+mod watchers;
+
 use std::ops::Bound;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+pub use self::store::StoreEngine;
 use crate::batch::{Batch, Expected};
 use crate::error::{KvsError, Result};
 use crate::options::Durability;
-use crate::store::{Change, Versioned, Written};
+use crate::store::{Change, Versioned, Walked, Written};
 
 /// An engine: a map from keys to values, with versions, expiries and conditions.
 ///
@@ -201,15 +207,6 @@ pub trait Pages: Send {
     /// # Errors
     /// As [`KvsEngine::get_many`]; [`KvsError::SnapshotEnded`] if the scan took too long.
     fn next(&mut self, records_max: usize, bytes_max: usize) -> Answer<'_, Vec<Found>>;
-}
-
-/// Some keys, and where a walk goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Walked {
-    /// Keys that were there at some moment of the call.
-    pub keys: Vec<Vec<u8>>,
-    /// 0: that was all.
-    pub cursor: u64,
 }
 
 /// A view of one moment.

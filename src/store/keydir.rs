@@ -22,7 +22,7 @@ use super::sync::{RETIRED_BYTES_MIN, fence, lock, reclaim};
 
 const SHARD_BITS: u32 = 10;
 const SHARDS: usize = 1 << SHARD_BITS;
-const TAG_BITS: u32 = 24;
+pub(crate) const TAG_BITS: u32 = 24;
 const OFFSET_BITS: u32 = 24;
 const NUMBER_BITS: u32 = 16;
 const LOCATION_BITS: u32 = OFFSET_BITS + NUMBER_BITS;

@@ -51,6 +51,8 @@ mod stats;
 mod worker;
 mod open;
 mod registry;
+mod many;
+mod walk;
 mod change;
 mod expiry;
 mod clock_floor;
@@ -89,6 +91,7 @@ pub use salvage::{SalvageReport, salvage};
 pub use snapshot::Snapshot;
 pub use stats::{SegmentStats, Stats};
 pub use verify::{Progress, VerifyReport, verify};
+pub use walk::Walked;
 pub use watch::{Change, Watch};
 
 use self::core::{Core, Environment};
@@ -268,24 +271,6 @@ impl Store {
         use_value: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>> {
         self.core().get_with(key.as_ref(), use_value)
-    }
-
-    /// The values of many keys; of a batch, all is seen or nothing. Faster than as many calls of
-    /// [`get`](Store::get), because the waits for memory overlap.
-    ///
-    /// # Errors
-    /// As [`get`](Store::get), for the first key that fails.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let store = kvs::Store::open(dir.path())?;
-    /// store.set("a", "1")?;
-    /// let values = store.get_many(&["a", "b"])?;
-    /// assert!(values[0].is_some() && values[1].is_none());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
-        self.core().get_many(keys)
     }
 
     /// Whether a key has a value.

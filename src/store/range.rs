@@ -13,6 +13,8 @@ use super::as_of::Held;
 use super::hash::KeyHash;
 use super::iter::{Iter, Keys};
 use super::ordered::Ordered;
+#[cfg(feature = "server")]
+use super::read::Versioned;
 use super::read::{Current, Value};
 use super::snapshot::Snapshot;
 use crate::error::{KvsError, Result};
@@ -197,6 +199,23 @@ impl Range {
     #[must_use]
     pub fn keys(self) -> RangeKeys {
         RangeKeys(self)
+    }
+}
+
+/// For engines, which go over ranges with versions and expiries.
+#[cfg(feature = "server")]
+impl Range {
+    /// The next record from the begin or the end; its value is empty if it is not wanted.
+    pub(crate) fn next_record(
+        &mut self,
+        reverse: bool,
+        with_value: bool,
+    ) -> Option<Result<(Vec<u8>, Versioned)>> {
+        let next_due = if reverse { Range::next_due_back } else { Range::next_due };
+        self.next_seen(next_due, |current| match with_value {
+            true => current.to_versioned(),
+            false => Current { value: &[], ..current }.to_versioned(),
+        })
     }
 }
 

@@ -108,13 +108,14 @@ impl Current<'_> {
 
 impl View {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        self.get_at(key, &self.time.moment())
+        self.check_open()?;
+        let found = self.get_at(key, self.hasher.hash(key), &self.time.moment())?;
+        Ok(found.map(|found| found.value))
     }
 
-    /// The value that a key has at a moment.
-    fn get_at(&self, key: &[u8], moment: &Moment<'_>) -> Result<Option<Value>> {
-        self.check_open()?;
-        let hash = self.hasher.hash(key);
+    /// What a key has at a moment.
+    #[inline]
+    fn get_at(&self, key: &[u8], hash: KeyHash, moment: &Moment<'_>) -> Result<Option<Versioned>> {
         let pin = self.pins.pin();
         for location in self.keydir.candidates(&pin, hash) {
             let segment = self.segment(&pin, location)?;
@@ -190,7 +191,11 @@ impl View {
 
     /// Reads many keys; of a batch, all is seen or nothing. The processor waits for several keys at
     /// a time instead of one after the other.
-    pub(crate) fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+    pub(crate) fn get_many<K: AsRef<[u8]>, R>(
+        &self,
+        keys: &[K],
+        take: impl Fn(Versioned) -> R,
+    ) -> Result<Vec<Option<R>>> {
         self.check_open()?;
         let hashes: Vec<KeyHash> = keys.iter().map(|key| self.hasher.hash(key.as_ref())).collect();
         self.keydir.consistently(|| {
@@ -199,8 +204,8 @@ impl View {
             let mut values = Vec::with_capacity(keys.len());
             for (keys, hashes) in keys.chunks(WINDOW).zip(hashes.chunks(WINDOW)) {
                 self.prefetch(&pin, hashes);
-                for key in keys {
-                    values.push(self.get_at(key.as_ref(), &moment)?);
+                for (key, hash) in keys.iter().zip(hashes) {
+                    values.push(self.get_at(key.as_ref(), *hash, &moment)?.map(&take));
                 }
             }
             Ok(values)
@@ -306,14 +311,19 @@ fn value_at(
     offset: u64,
     key: &[u8],
     moment: &Moment<'_>,
-) -> Result<Option<Value>> {
+) -> Result<Option<Versioned>> {
+    let found_now = |seq, expires_at_ms: u64, value| {
+        let expiry = (expires_at_ms != NEVER).then_some(expires_at_ms);
+        let found = Versioned { value: Value(value), seq, expires_at_ms: expiry };
+        (!moment.is_over(expires_at_ms)).then_some(found)
+    };
     if let Some(Ok(unverified)) = segment.mapped(offset)
-        && let Ok(Record::Set { key: found, value, expires_at_ms, .. }) = unverified.decode()
+        && let Ok(Record::Set { seq, expires_at_ms, key: found, value }) = unverified.decode()
     {
         if found == key {
             let copy = value.to_vec();
             if unverified.verify_copy(segment.salt, offset, &copy).is_ok() {
-                return Ok((!moment.is_over(expires_at_ms)).then_some(Value(copy)));
+                return Ok(found_now(seq, expires_at_ms, copy));
             }
         } else if unverified.verify(segment.salt, offset).is_ok() {
             return Ok(None);
@@ -321,9 +331,8 @@ fn value_at(
     }
     // No mapping, or one that shows something wrong.
     segment.read_file(offset, |record, _| match record {
-        Record::Set { key: found, value, expires_at_ms, .. } => {
-            let is_it = found == key && !moment.is_over(expires_at_ms);
-            Ok(is_it.then(|| Value(value.to_vec())))
+        Record::Set { seq, expires_at_ms, key: found, value } => {
+            Ok((found == key).then(|| found_now(seq, expires_at_ms, value.to_vec())).flatten())
         }
         _ => Err(segment.corrupt(offset, Invalid::Encoding.reason())),
     })?
