@@ -187,6 +187,10 @@ pub enum KvsError {
         /// The key that it is about.
         key: Vec<u8>,
     },
+    /// A write was to follow another one, which was refused for what it requires. Nothing was
+    /// written.
+    #[error("the write before this one was refused")]
+    Skipped,
     /// A key cannot expire then: not in the past, and not later than
     /// [`EXPIRES_AT_MS_MAX`](crate::EXPIRES_AT_MS_MAX).
     #[error(

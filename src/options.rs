@@ -105,6 +105,7 @@ pub enum Index {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WriteOptions {
     pub(crate) durability: Option<Durability>,
+    pub(crate) chained: bool,
 }
 
 impl WriteOptions {
@@ -130,6 +131,28 @@ impl WriteOptions {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> WriteOptions {
         self.durability = Some(durability);
+        self
+    }
+
+    /// This write is skipped if the one before it in the same
+    /// [`Store::write_many`](crate::Store::write_many) was refused for what it requires, or was
+    /// skipped itself. So writes that come one after the other do not overtake each other.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// use kvs::{Batch, Expected, KvsError, WriteOptions};
+    /// let (mut first, mut second) = (Batch::new(), Batch::new());
+    /// first.require("key", Expected::Present).set("key", "1");
+    /// second.set("other", "2");
+    /// let chained = WriteOptions::new().chained();
+    /// let outcomes = store.write_many(&[(&first, WriteOptions::new()), (&second, chained)]);
+    /// assert!(matches!(outcomes[1], Err(KvsError::Skipped)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn chained(mut self) -> WriteOptions {
+        self.chained = true;
         self
     }
 }

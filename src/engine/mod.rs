@@ -46,7 +46,8 @@ pub trait KvsEngine: Send + Sync + 'static {
     /// holds. An outcome for each is in the answer. On return each is as durable as it asked for.
     ///
     /// # Errors
-    /// Of each write: [`KvsError::PreconditionFailed`], [`KvsError::KeyTooLarge`],
+    /// Of each write: [`KvsError::PreconditionFailed`], [`KvsError::Skipped`],
+    /// [`KvsError::KeyTooLarge`],
     /// [`KvsError::ValueTooLarge`], [`KvsError::BatchTooLarge`], [`KvsError::InvalidExpiry`],
     /// [`KvsError::DiskFull`], [`KvsError::Io`], [`KvsError::Poisoned`], [`KvsError::Closed`].
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>>;
@@ -68,7 +69,7 @@ pub trait KvsEngine: Send + Sync + 'static {
             Some(value) => batch.set(key, value),
             None => batch.remove(key),
         };
-        let written = self.write(vec![Write { batch, durability }]);
+        let written = self.write(vec![Write { batch, durability, chained: false }]);
         Answer::later(async move {
             match written.await?.pop().unwrap_or(Err(KvsError::JobLost)) {
                 Err(KvsError::PreconditionFailed { .. }) => Ok(None),
@@ -181,6 +182,10 @@ pub struct Write {
     pub batch: Batch,
     /// None: as the engine was opened.
     pub durability: Option<Durability>,
+    /// Not written if the write before it in the same call was refused for what it requires, or
+    /// was itself skipped for that reason; it is then answered with
+    /// [`KvsError::Skipped`]. So writes that come one after the other never overtake each other.
+    pub chained: bool,
 }
 
 /// A range to read in the order of its keys.

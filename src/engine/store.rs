@@ -136,7 +136,7 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
 
     fn sync(&self) -> Answer<'_, ()> {
         let durability = Some(Durability::Always);
-        let outcomes = self.committer.commit(vec![Write { batch: Batch::new(), durability }]);
+        let outcomes = self.committer.commit(vec![Write { durability, ..Write::default() }]);
         Answer::later(async move {
             let mut outcomes = outcomes.await.map_err(|_| KvsError::Closed)?;
             outcomes.pop().unwrap_or(Err(KvsError::Closed)).map(|_| ())
@@ -202,7 +202,9 @@ impl<P: ThreadPool> EngineSnapshot for StoreSnapshot<P> {
 
 /// How a write of its own is to be written.
 pub(super) fn options_of(write: &Write) -> WriteOptions {
-    write.durability.map_or_else(WriteOptions::new, |it| WriteOptions::new().durability(it))
+    let options =
+        write.durability.map_or_else(WriteOptions::new, |it| WriteOptions::new().durability(it));
+    if write.chained { options.chained() } else { options }
 }
 
 fn stats_of(stats: &Stats) -> EngineStats {

@@ -165,9 +165,15 @@ impl Core {
         let mut last: HashMap<u64, usize> = HashMap::new();
         let is_shared = group.requests.len() > 1;
         let mut is_thinned = false;
+        let mut is_chain_broken = false;
         let moment = self.time.moment();
         let Commits { bytes, operations, requests } = group;
         for request in requests.iter_mut().filter(|request| request.outcome.is_none()) {
+            if is_chain_broken && request.chained {
+                request.outcome = Some(Err(KvsError::Skipped));
+                is_thinned = true;
+                continue;
+            }
             let range = request.operations.clone();
             let mut existed = false;
             let mut failed = None;
@@ -184,6 +190,7 @@ impl Core {
                 }
             }
             request.existed = existed;
+            is_chain_broken = request.refused().is_some();
             if let Some(error) = failed {
                 request.outcome = Some(Err(error));
             } else if request.refused().is_some() || request.only_if_exists && !existed {

@@ -80,6 +80,8 @@ pub(crate) struct Request {
     pub(crate) bytes: Range<usize>,
     /// Whether the caller waits for the disk.
     pub(crate) sync: bool,
+    /// Whether it is skipped if the one before it was refused or skipped.
+    pub(crate) chained: bool,
     /// Whether it is one remove, which writes nothing if its key does not exist.
     pub(crate) only_if_exists: bool,
     /// None: it depends on nothing.
@@ -171,11 +173,19 @@ impl Commits {
             operations: start.1..self.operations.len(),
             bytes: start.0..self.bytes.len(),
             sync,
+            chained: false,
             only_if_exists,
             checks,
             existed: false,
             outcome: None,
         });
+    }
+
+    /// Has the request that was added last follow the one before it.
+    pub(crate) fn chain(&mut self) {
+        if let Some(request) = self.requests.last_mut() {
+            request.chained = true;
+        }
     }
 
     /// Adds a request that has failed already.

@@ -34,6 +34,7 @@ struct Draft {
     bytes: usize,
     has_sets: bool,
     sync: bool,
+    chained: bool,
     failed: Option<KvsError>,
 }
 
@@ -93,12 +94,20 @@ impl Core {
         checked: Result<()>,
     ) {
         let first = prepared.operations.len();
-        let sync = self.is_waited_for(options);
+        let (sync, chained) = (self.is_waited_for(options), options.chained);
         if let Err(error) = checked {
             let failed = Some(error);
             let (operations, checks) = (first..first, None);
-            let draft = Draft { operations, checks, bytes: 0, has_sets: false, sync, failed };
-            return prepared.drafts.push(draft);
+            let (bytes, has_sets) = (0, false);
+            return prepared.drafts.push(Draft {
+                operations,
+                checks,
+                bytes,
+                has_sets,
+                sync,
+                chained,
+                failed,
+            });
         }
         prepared.operations.extend(batch.iter());
         let hash = |operation: &Operation<'_>| self.hasher.hash(operation.key());
@@ -114,7 +123,15 @@ impl Core {
         let own = prepared.operations.get(operations.clone()).unwrap_or_default();
         let bytes = own.iter().map(|it| record::encoded_len_max(it.byte_len(), 0)).sum::<usize>();
         let has_sets = own.iter().any(|it| matches!(it, Operation::Set { .. }));
-        prepared.drafts.push(Draft { operations, checks, bytes, has_sets, sync, failed: None });
+        prepared.drafts.push(Draft {
+            operations,
+            checks,
+            bytes,
+            has_sets,
+            sync,
+            chained,
+            failed: None,
+        });
     }
 
     /// Finds out what the keys are now.
@@ -151,6 +168,12 @@ impl Core {
         let mut outcomes = Vec::new();
         let mut drafts = drafts.into_iter().peekable();
         loop {
+            if is_broken(outcomes.last()) {
+                while let Some(draft) = drafts.next_if(|next| next.chained) {
+                    steps.by_ref().take(draft.operations.len()).for_each(drop);
+                    outcomes.push(Err(KvsError::Skipped));
+                }
+            }
             let mut group = Vec::new();
             let (mut bytes, mut sync, mut has_sets) = (0, false, false);
             while let Some(draft) =
@@ -162,14 +185,26 @@ impl Core {
                 group.push(draft);
             }
             let count = group.len();
+            if count == 0 {
+                return Vec1::Many(outcomes);
+            }
             if has_sets {
                 self.wait_for_space();
             }
+            // Taken whether or not the group has room for them.
+            let operations = group.iter().map(|draft: &Draft| draft.operations.len()).sum();
+            let own: Vec<_> = steps.by_ref().take(operations).collect();
             let outcome = self.submit(bytes, sync, count, |commits, first_seq| {
+                let mut steps = own.into_iter();
                 for (seq, draft) in (first_seq..).zip(group) {
                     let own = steps.by_ref().take(draft.operations.len());
                     match draft.failed {
-                        None => commits.join(seq, own, draft.checks, draft.sync),
+                        None => {
+                            commits.join(seq, own, draft.checks, draft.sync);
+                            if draft.chained {
+                                commits.chain();
+                            }
+                        }
                         Some(error) => {
                             own.for_each(drop);
                             commits.join_failed(seq, error);
@@ -181,9 +216,6 @@ impl Core {
                 return outcome;
             }
             outcomes.extend(outcome);
-            if drafts.peek().is_none() {
-                return Vec1::Many(outcomes);
-            }
         }
     }
 }
@@ -211,6 +243,11 @@ impl Prepared<'_> {
             }
         }
     }
+}
+
+/// Whether what follows a write in a chain is to be skipped.
+fn is_broken(outcome: Option<&Result<Written>>) -> bool {
+    matches!(outcome, Some(Err(KvsError::PreconditionFailed { .. } | KvsError::Skipped)))
 }
 
 fn check_expiries(batch: &Batch, now_ms: u64) -> Result<()> {

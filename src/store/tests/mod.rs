@@ -20,6 +20,7 @@ mod expiry;
 mod faults;
 mod inspect;
 mod loomed;
+mod many;
 mod model;
 mod named;
 mod nested;

@@ -1,0 +1,133 @@
+//! Many writes in one call: each for itself, in order, with as few appends and syncs as fit.
+
+use super::super::Store;
+use crate::batch::{Batch, Expected};
+use crate::error::KvsError;
+use crate::options::{Durability, KEY_BYTES_MAX, Options, WriteOptions};
+
+fn open() -> (tempfile::TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Options::new().durability(Durability::Os).open(directory.path()).unwrap();
+    (directory, store)
+}
+
+fn set(key: &str, value: &str) -> Batch {
+    let mut batch = Batch::new();
+    batch.set(key, value);
+    batch
+}
+
+#[test]
+fn each_has_its_own_outcome_and_sees_those_before_it() {
+    let (_directory, store) = open();
+    let mut conditional = set("b", "2");
+    conditional.require("a", Expected::value("1"));
+    let mut refused = set("c", "3");
+    refused.require("b", Expected::Absent);
+    let mut both = set("a", "4");
+    both.remove("b");
+    let long = set(&"k".repeat(KEY_BYTES_MAX + 1), "");
+    let all = [set("a", "1"), conditional, refused, long, both, Batch::new()];
+    let options = WriteOptions::new();
+    let writes: Vec<_> = all.iter().map(|batch| (batch, options)).collect();
+    let outcomes = store.write_many(&writes);
+    let seqs: Vec<_> = outcomes.iter().map(|it| it.as_ref().ok().map(|it| it.seq)).collect();
+    assert!(seqs[0] < seqs[1] && seqs[1] < seqs[4], "{outcomes:?}");
+    let Err(KvsError::PreconditionFailed { requirement: 0, key }) = &outcomes[2] else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(key, b"b");
+    assert!(matches!(outcomes[3], Err(KvsError::KeyTooLarge { .. })), "{outcomes:?}");
+    assert!(outcomes[4].as_ref().is_ok_and(|it| it.existed) && outcomes[5].is_ok());
+    assert_eq!(store.get("a").unwrap().as_deref(), Some(&b"4"[..]));
+    assert_eq!(store.get_many(&["b", "c"]).unwrap(), [None, None]);
+}
+
+#[test]
+fn a_chain_ends_where_one_is_refused() {
+    let (_directory, store) = open();
+    let mut refused = set("a", "1");
+    refused.require("x", Expected::Present);
+    let (chained, free) = (WriteOptions::new().chained(), WriteOptions::new());
+    let (b, c, d, e) = (set("b", "1"), set("c", "1"), set("d", "1"), set("e", "1"));
+    let writes = [(&b, chained), (&refused, chained), (&c, chained), (&d, free), (&e, chained)];
+    let outcomes = store.write_many(&writes);
+    assert!(outcomes[0].is_ok());
+    assert!(matches!(outcomes[1], Err(KvsError::PreconditionFailed { .. })));
+    assert!(matches!(outcomes[2], Err(KvsError::Skipped)));
+    assert!(outcomes[3].is_ok() && outcomes[4].is_ok());
+    let found = store.get_many(&["a", "b", "c", "d", "e"]).unwrap();
+    let found: Vec<bool> = found.iter().map(Option::is_some).collect();
+    assert_eq!(found, [false, true, false, true, true]);
+}
+
+/// The chain goes on where a group was full.
+#[test]
+fn a_chain_is_skipped_over_groups() {
+    let (_directory, store) = open();
+    let mut refused = set("a", "1");
+    refused.require("x", Expected::Present);
+    let large = set("large", &"v".repeat(700 << 10));
+    let chained = WriteOptions::new().chained();
+    let writes = [(&refused, chained), (&large, chained), (&large, chained), (&large, chained)];
+    let outcomes = store.write_many(&writes);
+    let skipped = outcomes.iter().filter(|it| matches!(it, Err(KvsError::Skipped))).count();
+    assert_eq!((skipped, store.len()), (3, 0), "{outcomes:?}");
+}
+
+#[test]
+fn one_sync_is_enough() {
+    let (_directory, store) = open();
+    let batches: Vec<Batch> = (0..100).map(|it| set(&format!("key {it}"), "value")).collect();
+    let always = WriteOptions::new().durability(Durability::Always);
+    let writes: Vec<_> = batches.iter().map(|batch| (batch, always)).collect();
+    let before = store.stats().syncs;
+    assert!(store.write_many(&writes).iter().all(Result::is_ok));
+    assert_eq!((store.stats().syncs - before, store.len()), (1, 100));
+}
+
+/// Larger than a group, with keys that come again: the last one counts.
+#[test]
+fn many_groups_keep_the_order() {
+    let (_directory, store) = open();
+    let batches: Vec<Batch> = (0..40)
+        .map(|it| set(&format!("key {}", it % 7), &format!("{it} {}", "v".repeat(100 << 10))))
+        .collect();
+    let options = WriteOptions::new();
+    let writes: Vec<_> = batches.iter().map(|batch| (batch, options)).collect();
+    assert!(store.write_many(&writes).iter().all(Result::is_ok));
+    for key in 0..7 {
+        let last = (0..40).rev().find(|it| it % 7 == key).unwrap();
+        let value = store.get(format!("key {key}")).unwrap().unwrap();
+        assert!(value.starts_with(format!("{last} ").as_bytes()));
+    }
+}
+
+#[test]
+fn a_walk_meets_what_is_there_throughout() {
+    let (_directory, store) = open();
+    for number in 0..3000 {
+        store.set(format!("stays {number}"), "").unwrap();
+    }
+    let mut met = std::collections::HashSet::new();
+    let (mut cursor, mut step) = (0, 0);
+    loop {
+        let walked = store.walk(cursor, 7).unwrap();
+        met.extend(walked.keys);
+        // Shards grow and shrink on the way.
+        for number in 0..20 {
+            store.set(format!("comes {}", step * 20 + number), "").unwrap();
+            store.remove(format!("comes {}", step * 10 + number)).unwrap();
+        }
+        store.set(format!("stays {}", step % 3000), "again").unwrap();
+        (cursor, step) = (walked.cursor, step + 1);
+        if cursor == 0 {
+            break;
+        }
+    }
+    for number in 0..3000 {
+        assert!(met.contains(format!("stays {number}").as_bytes()), "{number}");
+    }
+    let end = (super::super::keydir::Keydir::shards() as u64) << 24;
+    assert!(matches!(store.walk(end, 1), Err(KvsError::InvalidCursor { .. })));
+}
