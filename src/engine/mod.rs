@@ -9,6 +9,7 @@ mod blocking;
 mod memory;
 #[cfg(feature = "sled")]
 mod sled;
+pub mod conformance;
 
 use std::ops::Bound;
 use std::path::Path;

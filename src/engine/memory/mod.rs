@@ -188,9 +188,11 @@ impl KvsEngine for MemoryEngine {
     }
 
     fn random_key(&self) -> Answer<'_, Option<Vec<u8>>> {
-        Answer::ready(random().and_then(|place| {
-            self.shared.with(|state, now_ms| Ok(state.key_from(place, now_ms)))
-        }))
+        Answer::ready(
+            random().and_then(|place| {
+                self.shared.with(|state, now_ms| Ok(state.key_from(place, now_ms)))
+            }),
+        )
     }
 
     fn len(&self) -> Answer<'_, u64> {

@@ -124,8 +124,8 @@ impl BlockingEngine for SledKvsEngine {
         let opened = self.opened();
         let opened = opened.as_ref().ok_or(KvsError::Closed)?;
         // No batch is half applied for sled's single reads; several are kept together here.
-        let alone = (keys.len() > 1)
-            .then(|| opened.writer.read().unwrap_or_else(PoisonError::into_inner));
+        let alone =
+            (keys.len() > 1).then(|| opened.writer.read().unwrap_or_else(PoisonError::into_inner));
         let now_ms = self.time.now_ms();
         let get = |key: &Bytes| {
             let bytes = opened.get(key)?;
@@ -141,9 +141,8 @@ impl BlockingEngine for SledKvsEngine {
     fn write(&self, writes: &[Write]) -> Result<Vec<Result<Written>>> {
         let opened = self.opened();
         let opened = opened.as_ref().ok_or(KvsError::Closed)?;
-        let asks = |write: &Write| {
-            write.durability.unwrap_or(self.durability) == Durability::Always
-        };
+        let asks =
+            |write: &Write| write.durability.unwrap_or(self.durability) == Durability::Always;
         let apply = |write: &Write| {
             let mut writer = opened.writer.write().unwrap_or_else(PoisonError::into_inner);
             opened.write(&mut writer, &write.batch, self.time.now_ms())

@@ -148,8 +148,7 @@ fn load(directory: PathBuf, db: Db, lock: Box<dyn DiskLock>) -> Result<(Opened, 
     let writer = RwLock::new(Writer::new(next_seq, keys, expiring));
     let cursors = Mutex::new(Cursors::new(random()?));
     let time = Time::new(Arc::new(RealClock), floor_ms);
-    let opened =
-        Opened { directory, db, about, generation, records, writer, cursors, _lock: lock };
+    let opened = Opened { directory, db, about, generation, records, writer, cursors, _lock: lock };
     Ok((opened, time))
 }
 
