@@ -26,11 +26,20 @@ pub struct Batch {
     requirements: Vec<Requirement>,
 }
 
-/// What a key must be like before the batch.
+/// What a key must be like before the batch; see [`Batch::require`].
+///
+/// ```
+/// let mut batch = kvs::Batch::new();
+/// batch.require("key", kvs::Expected::Absent);
+/// assert_eq!(batch.requirements()[0].key, b"key");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Requirement {
-    pub(crate) key: Vec<u8>,
-    pub(crate) expected: Expected,
+#[non_exhaustive]
+pub struct Requirement {
+    /// The key.
+    pub key: Vec<u8>,
+    /// What it must be like.
+    pub expected: Expected,
 }
 
 /// What a key is expected to be like, for a write that depends on it. An expired key is absent.
@@ -74,6 +83,24 @@ impl Expected {
     #[must_use]
     pub fn value(value: impl AsRef<[u8]>) -> Expected {
         Expected::Value(value.as_ref().to_vec())
+    }
+
+    /// Whether a key is as expected: one that has this version and this value, or none.
+    ///
+    /// ```
+    /// use kvs::Expected;
+    /// assert!(Expected::Version(3).is_met_by(Some((3, b"value"))));
+    /// assert!(!Expected::Present.is_met_by(None));
+    /// ```
+    #[must_use]
+    pub fn is_met_by(&self, found: Option<(u64, &[u8])>) -> bool {
+        match (self, found) {
+            (Expected::Absent, found) => found.is_none(),
+            (Expected::Present, found) => found.is_some(),
+            (Expected::Version(version), Some((found, _))) => *version == found,
+            (Expected::Value(value), Some((_, found))) => value == found,
+            (Expected::Version(_) | Expected::Value(_), None) => false,
+        }
     }
 }
 
@@ -211,8 +238,13 @@ impl Batch {
         self
     }
 
-    /// What the batch depends on.
-    pub(crate) fn requirements(&self) -> &[Requirement] {
+    /// What the batch depends on, in the order in which it was added.
+    ///
+    /// ```
+    /// assert!(kvs::Batch::new().requirements().is_empty());
+    /// ```
+    #[must_use]
+    pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
     }
 
@@ -298,8 +330,17 @@ impl Batch {
         })
     }
 
-    /// Answers with an error if a key, a value or the whole is over its limit.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Checks the limits, as writing it does.
+    ///
+    /// # Errors
+    /// [`KvsError::KeyTooLarge`], [`KvsError::ValueTooLarge`], [`KvsError::BatchTooLarge`].
+    ///
+    /// ```
+    /// let mut batch = kvs::Batch::new();
+    /// batch.set(vec![0; kvs::KEY_BYTES_MAX + 1], "value");
+    /// assert!(matches!(batch.check(), Err(kvs::KvsError::KeyTooLarge { .. })));
+    /// ```
+    pub fn check(&self) -> Result<()> {
         let bytes = self.byte_len().saturating_add(self.len().saturating_mul(OPERATION_BYTES));
         if self.len() > 1 && bytes > BATCH_BYTES_MAX {
             return Err(KvsError::BatchTooLarge { bytes, limit: BATCH_BYTES_MAX });

@@ -42,9 +42,11 @@ pub mod engine;
 #[cfg(feature = "server")]
 pub mod server;
 
-pub use batch::{Batch, Expected, Operation};
+pub use batch::{Batch, Expected, Operation, Requirement};
 #[cfg(feature = "server")]
 pub use engine::KvsEngine;
+#[cfg(feature = "sled")]
+pub use engine::SledKvsEngine;
 pub use error::{KvsError, Result};
 pub use kv_store::KvStore;
 pub use options::{

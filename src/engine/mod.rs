@@ -4,22 +4,34 @@
 //! connection sent at once costs one append and one wait. What an engine cannot do, it answers
 //! with [`KvsError::Unsupported`], and says beforehand in its [`Capabilities`].
 
+mod checks;
 mod committer;
 mod pages;
-mod store;
 mod watchers;
+mod store;
+mod blocking;
+mod memory;
+#[cfg(feature = "sled")]
+mod sled;
+pub mod conformance;
 
 use std::ops::Bound;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+pub use blocking::{BlockingEngine, Pooled};
+pub use self::memory::MemoryEngine;
+#[cfg(feature = "sled")]
+pub use self::sled::SledKvsEngine;
 pub use self::store::StoreEngine;
+
 use crate::batch::{Batch, Expected};
 use crate::error::{KvsError, Result};
 use crate::options::Durability;
-use crate::store::{Change, Versioned, Walked, Written};
+use crate::store::{Change, RealDisk, Versioned, Walked, Written, engine_file};
 
 /// An engine: a map from keys to values, with versions, expiries and conditions.
 ///
@@ -301,5 +313,43 @@ impl<T> Future for Answer<'_, T> {
             State::Ready(answer) => Poll::Ready(answer.take().unwrap_or(Err(KvsError::JobLost))),
             State::Later(answer) => answer.as_mut().poll(context),
         }
+    }
+}
+
+/// The name of the engine that a directory belongs to, as in its file `ENGINE`; where that is
+/// missing, by its other files. None: it is not there, or holds nothing of any engine.
+///
+/// # Errors
+/// [`KvsError::Io`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// assert_eq!(kvs::engine::engine_of(dir.path())?, None);
+/// kvs::Store::open(dir.path())?;
+/// assert_eq!(kvs::engine::engine_of(dir.path())?.as_deref(), Some("kvs"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn engine_of(directory: &Path) -> Result<Option<String>> {
+    engine_file::read(&RealDisk, directory)
+}
+
+/// Refuses a range that starts after its end.
+fn check_range(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> Result<()> {
+    match (from, to) {
+        (
+            Bound::Included(low) | Bound::Excluded(low),
+            Bound::Included(high) | Bound::Excluded(high),
+        ) if low > high => Err(KvsError::InvalidRange { from: low.clone(), to: high.clone() }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a range that was checked has room for no key. The ranges of ordered maps take none such.
+fn is_void(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> bool {
+    match (from, to) {
+        (Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => low >= high,
+        (Bound::Included(low), Bound::Excluded(high)) => low >= high,
+        (Bound::Included(low), Bound::Included(high)) => low > high,
+        _ => false,
     }
 }

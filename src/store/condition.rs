@@ -8,7 +8,7 @@ use super::core::Core;
 use super::group::{Check, Pending};
 use super::hash::KeyHash;
 use super::record::{Record, Unverified};
-use crate::batch::{Expected, Requirement};
+use crate::batch::Requirement;
 use crate::error::Result;
 
 /// The state of a key: seq and value; none if it is absent.
@@ -57,13 +57,7 @@ fn state_after<'a>(bytes: &'a [u8], operation: &Pending, moment: &Moment<'_>) ->
 }
 
 fn holds(requirement: &Requirement, state: State<'_>) -> bool {
-    match (&requirement.expected, state) {
-        (Expected::Absent, state) => state.is_none(),
-        (Expected::Present, state) => state.is_some(),
-        (Expected::Version(seq), Some((found, _))) => *seq == found,
-        (Expected::Value(value), Some((_, found))) => value == found,
-        (Expected::Version(_) | Expected::Value(_), None) => false,
-    }
+    requirement.expected.is_met_by(state)
 }
 
 /// The last operation of the group on a key, with its number, if there was one.

@@ -30,6 +30,18 @@ pub struct Written {
     pub existed: bool,
 }
 
+impl Written {
+    /// What an engine of another crate has written.
+    ///
+    /// ```
+    /// assert_eq!(kvs::Written::new(1, true).seq, 1);
+    /// ```
+    #[must_use]
+    pub fn new(seq: u64, existed: bool) -> Written {
+        Written { seq, existed }
+    }
+}
+
 /// The operations for which an empty group keeps memory.
 const OPERATIONS_KEPT: usize = 16 << 10;
 

@@ -4,7 +4,7 @@
 
 #[macro_use]
 mod bug;
-mod names;
+pub(crate) mod names;
 mod clock;
 mod record;
 mod hash;
@@ -27,6 +27,7 @@ mod history;
 mod ordered;
 mod queue;
 mod load;
+pub(crate) mod engine_file;
 mod recovery;
 mod compaction;
 mod group;
@@ -94,13 +95,29 @@ pub use verify::{Progress, VerifyReport, verify};
 pub use walk::Walked;
 pub use watch::{Change, Watch};
 
+#[cfg(feature = "server")]
+pub(crate) use clock::Time;
+#[cfg(feature = "server")]
+pub(crate) use commit::check_expiry;
+#[cfg(feature = "sled")]
+pub(crate) use disk::{Disk, DiskLock};
+#[cfg(feature = "server")]
+pub(crate) use hash::{HashSeed, Hasher};
+#[cfg(feature = "sled")]
+pub(crate) use notice::lock_directory;
+#[cfg(feature = "server")]
+pub(crate) use real_disk::{RealClock, RealDisk};
+#[cfg(feature = "sled")]
+pub(crate) use recovery::refuse_backup;
+pub(crate) use sync::lock;
+
 use self::core::{Core, Environment};
 use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
 use crate::options::{Options, WriteOptions};
 use as_of::Held;
+#[cfg(not(feature = "sled"))]
 use disk::DiskLock;
-use sync::lock;
 
 /// A handle to an open store. Clones are handles to the same store; it is closed when the last
 /// one is dropped, or by [`close`](Store::close).

@@ -18,6 +18,17 @@ pub(crate) const BALLAST: &str = "BALLAST";
 pub(crate) const BACKUP: &str = "BACKUP";
 /// A file of a backup, before it has its name.
 pub(crate) const BACKUP_NEW: &str = "BACKUP.new";
+/// The directory in which the files of another engine are made, to which the data moves.
+#[cfg(feature = "sled")]
+pub(crate) const MIGRATION: &str = "migration";
+/// The names of sled: two files that each of its databases has, its directory of large values, and
+/// how the names of its snapshots begin.
+pub(crate) const SLED_CONF: &str = "conf";
+pub(crate) const SLED_DB: &str = "db";
+#[cfg(feature = "sled")]
+pub(crate) const SLED_BLOBS: &str = "blobs";
+#[cfg(feature = "sled")]
+pub(crate) const SLED_SNAPSHOT: &str = "snap.";
 /// The directory of what was cut off the log.
 pub(crate) const QUARANTINE: &str = "quarantine";
 

@@ -10,6 +10,7 @@ use super::clock::Time;
 use super::core::{Bell, Core, Counters, Environment, Log, Random, Space, segment_capacity};
 use super::disk::{Disk, DiskLock, sync_name};
 use super::durable::Durable;
+use super::engine_file;
 use super::fork::Owner;
 use super::hash::Hasher;
 use super::history::History;
@@ -21,9 +22,7 @@ use super::notice::Board;
 use super::pins::Pins;
 use super::queue::Queue;
 use super::record::Salt;
-use super::recovery::{
-    Active, Recovered, Role, claim_engine, holds_store, recover, remove_leftovers,
-};
+use super::recovery::{Active, Recovered, Role, holds_store, recover, remove_leftovers};
 use super::segment::{HEADER_BYTES, Shelf, StoreId};
 use super::segments::Segments;
 use super::sync::lock;
@@ -67,7 +66,7 @@ impl Core {
             None => found_store(&*disk, directory, &random)?,
         };
         // The name may have been lost where the manifest was not; it says what is so anyway.
-        let _ = claim_engine(&*disk, directory);
+        let _ = engine_file::claim(&*disk, directory, engine_file::KVS);
         // An open that died may have left a manifest whose name is not durable yet.
         let synced = disk.sync_dir(directory);
         synced.map_err(|error| KvsError::io("sync", directory, error))?;
@@ -236,7 +235,7 @@ fn found_store(disk: &dyn Disk, directory: &Path, random: &Random) -> Result<Man
     // The directory itself may be new. Its name is made durable first: an open that finds a
     // manifest takes it for granted.
     sync_name(disk, directory)?;
-    claim_engine(disk, directory)?;
+    engine_file::claim(disk, directory, engine_file::KVS)?;
     let mut store_id = [0; 16];
     let bytes = [random.next(), random.next()].map(u64::to_le_bytes);
     store_id.iter_mut().zip(bytes.iter().flatten()).for_each(|(to, from)| *to = *from);

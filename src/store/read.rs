@@ -71,6 +71,19 @@ pub struct Versioned {
     pub expires_at_ms: Option<u64>,
 }
 
+impl Versioned {
+    /// What an engine of another crate has read.
+    ///
+    /// ```
+    /// let found = kvs::Versioned::new(b"value".to_vec().into(), 1, None);
+    /// assert_eq!((&*found.value, found.seq), (&b"value"[..], 1));
+    /// ```
+    #[must_use]
+    pub fn new(value: Value, seq: u64, expires_at_ms: Option<u64>) -> Versioned {
+        Versioned { value, seq, expires_at_ms }
+    }
+}
+
 impl Deref for Value {
     type Target = [u8];
 

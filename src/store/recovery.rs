@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::disk::{Access, Disk, copy, read_full_at, rewrite};
+use super::engine_file;
 use super::hash::Hasher;
 use super::hint::{Builder, Hint, Subject};
 use super::load::Source;
@@ -23,9 +24,6 @@ use super::record::Record;
 use super::scan::{Found, Scan, beyond, holds_records};
 use super::segment::{HEADER_BYTES, Segment, Shelf};
 use crate::error::{KvsError, Result};
-
-/// The name that the file `ENGINE` has for this engine.
-const ENGINE: &str = "kvs";
 
 /// What was found in a directory.
 pub(crate) struct Recovered {
@@ -75,7 +73,7 @@ pub(crate) fn holds_store(disk: &dyn Disk, directory: &Path) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         found => found.map_err(|error| KvsError::io("list", directory, error))?,
     };
-    check_engine(disk, directory)?;
+    engine_file::check(disk, directory, engine_file::KVS)?;
     if found.iter().any(|name| name == names::MANIFEST) {
         return Ok(true);
     }
@@ -83,39 +81,6 @@ pub(crate) fn holds_store(disk: &dyn Disk, directory: &Path) -> Result<bool> {
         return Err(KvsError::ManifestMissing { path: directory.to_owned() });
     }
     Ok(false)
-}
-
-fn check_engine(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    let path = directory.join(names::ENGINE);
-    match read_small(disk, &path)? {
-        Some(found) if !found.is_empty() && found.trim() != ENGINE => {
-            let (path, found) = (directory.to_owned(), found.trim().to_owned());
-            Err(KvsError::WrongEngine { path, found, wanted: ENGINE })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes the file that says whose directory this is.
-pub(crate) fn claim_engine(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    let path = directory.join(names::ENGINE);
-    if read_small(disk, &path)?.is_some_and(|found| found.trim() == ENGINE) {
-        return Ok(());
-    }
-    let names = (names::ENGINE_NEW, names::ENGINE);
-    super::disk::replace(disk, directory, names, format!("{ENGINE}\n").as_bytes())
-}
-
-/// The start of a small file as text; none if there is no file.
-fn read_small(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
-    let file = match disk.open(path, Access::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(|error| KvsError::io("open", path, error))?,
-    };
-    let mut bytes = [0; 64];
-    let read = read_full_at(&*file, &mut bytes, 0);
-    let read = read.map_err(|error| KvsError::io("read", path, error))?;
-    Ok(Some(String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).into_owned()))
 }
 
 /// Reads what the manifest names, as far as `role` goes. `number` gives each segment its number.

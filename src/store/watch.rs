@@ -48,6 +48,19 @@ pub struct Change {
     pub expires_at_ms: Option<u64>,
 }
 
+impl Change {
+    /// A change that an engine of another crate has made, to a key that does not expire.
+    ///
+    /// ```
+    /// let change = kvs::Change::new(1, b"key".to_vec(), None);
+    /// assert!(change.value.is_none());
+    /// ```
+    #[must_use]
+    pub fn new(seq: u64, key: Vec<u8>, value: Option<Value>) -> Change {
+        Change { seq, key, value, expires_at_ms: None }
+    }
+}
+
 /// A feed of changes; see [`Store::watch`].
 ///
 /// ```

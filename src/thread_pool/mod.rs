@@ -3,7 +3,21 @@
 //! The server uses one to run an engine that blocks. It knows no async runtime: what a job answers
 //! comes through a channel whose receiver is a future.
 
+mod naive;
+mod rayon;
+mod shared_queue;
+mod any;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use futures_channel::oneshot;
+
+pub use any::{AnyThreadPool, PoolKind};
+pub use naive::NaiveThreadPool;
+pub use rayon::RayonThreadPool;
+pub use shared_queue::SharedQueueThreadPool;
 
 use crate::error::{KvsError, Result};
 
@@ -44,4 +58,18 @@ where
         let _ = sender.send(job());
     });
     async move { receiver.await.unwrap_or(Err(KvsError::JobLost)) }
+}
+
+/// Refuses a pool without threads.
+fn check_threads(threads: u32) -> Result<()> {
+    if threads == 0 {
+        let (value, expected) = ("0".to_owned(), "at least 1");
+        return Err(KvsError::InvalidOption { option: "threads", value, expected });
+    }
+    Ok(())
+}
+
+/// What the operating system answered when it was asked for a thread.
+fn no_thread(source: io::Error) -> KvsError {
+    KvsError::Io { action: "start", path: PathBuf::from("a thread"), source: Arc::new(source) }
 }
