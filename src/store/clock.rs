@@ -30,6 +30,10 @@ pub trait Clock: Send + Sync {
     /// Milliseconds since some moment, by a clock that nobody sets and that goes on while the
     /// machine sleeps.
     fn steady_ms(&self) -> u64;
+    /// The same in microseconds, for what is measured.
+    fn steady_us(&self) -> u64 {
+        self.steady_ms().saturating_mul(1000)
+    }
 }
 
 /// The time of one open store.

@@ -151,6 +151,7 @@ impl Core {
         log.published_end = log.appender.end();
         self.sync_as_it_goes(log);
         if !group.bytes.is_empty() {
+            self.counters.count_group(group.requests.len() as u64);
             self.ring_for_readers();
         }
         self.published_seq.store(last_seq, Ordering::Release);

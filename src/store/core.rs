@@ -141,6 +141,11 @@ pub(crate) struct Counters {
     pub(crate) compacted_bytes: AtomicU64,
     pub(crate) recovered_bytes: AtomicU64,
     pub(crate) truncated_bytes: AtomicU64,
+    /// What opening took, in microseconds.
+    pub(crate) open_us: AtomicU64,
+    /// Groups that were appended, and the requests in them. Only a leader writes them.
+    pub(crate) groups: AtomicU64,
+    pub(crate) grouped_writes: AtomicU64,
     pub(crate) last_background_error: Mutex<Option<KvsError>>,
 }
 
@@ -151,6 +156,16 @@ impl Counters {
             truncated_bytes: AtomicU64::new(truncated_bytes),
             ..Counters::default()
         }
+    }
+
+    /// Counts a group of so many writes. The caller is the leader: nobody else counts.
+    #[inline]
+    pub(crate) fn count_group(&self, writes: u64) {
+        let add = |counter: &AtomicU64, more| {
+            counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        };
+        add(&self.groups, 1);
+        add(&self.grouped_writes, writes);
     }
 }
 

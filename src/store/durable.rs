@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::appender::Appender;
+use super::clock::Clock;
 use super::disk::rewrite;
 use super::segment::Segment;
 use super::sync::lock;
@@ -20,6 +21,9 @@ pub(crate) struct Durable {
     /// A copy of `State::upto`, for those who do not want to wait for a sync.
     upto: AtomicU64,
     syncs: AtomicU64,
+    /// What they took, in microseconds.
+    sync_us: AtomicU64,
+    clock: Arc<dyn Clock>,
     poison: OnceLock<Arc<KvsError>>,
 }
 
@@ -35,11 +39,18 @@ struct State {
 impl Durable {
     /// The log grows in `segment`, and is durable up to `upto`. The bytes `unproven` are there,
     /// but an earlier process may have failed to sync them.
-    pub(crate) fn new(segment: Arc<Segment>, upto: u64, unproven: Option<Range<u64>>) -> Durable {
+    pub(crate) fn new(
+        segment: Arc<Segment>,
+        upto: u64,
+        unproven: Option<Range<u64>>,
+        clock: Arc<dyn Clock>,
+    ) -> Durable {
         Durable {
             state: Mutex::new(State { segment, upto, unproven }),
             upto: AtomicU64::new(upto),
             syncs: AtomicU64::new(0),
+            sync_us: AtomicU64::new(0),
+            clock,
             poison: OnceLock::new(),
         }
     }
@@ -52,6 +63,11 @@ impl Durable {
     /// How often the log was synced.
     pub(crate) fn syncs(&self) -> u64 {
         self.syncs.load(Ordering::Relaxed)
+    }
+
+    /// How long that took in all, in microseconds.
+    pub(crate) fn sync_us(&self) -> u64 {
+        self.sync_us.load(Ordering::Relaxed)
     }
 
     /// Answers with an error if the store is poisoned.
@@ -82,7 +98,7 @@ impl Durable {
             return Ok(());
         }
         self.write_unproven(&mut state)?;
-        self.must_succeed(segment, segment.file.sync_data())?;
+        self.must_succeed(segment, || segment.file.sync_data())?;
         state.upto = state.upto.max(end);
         self.upto.store(state.upto, Ordering::Release);
         Ok(())
@@ -98,7 +114,7 @@ impl Durable {
             false => failed.error,
         })?;
         if !kvs_bug!("rotate_without_sync") {
-            self.must_succeed(&appender.segment, appender.segment.file.sync_all())?;
+            self.must_succeed(&appender.segment, || appender.segment.file.sync_all())?;
         }
         state.upto = appender.end();
         appender.segment.sealed.store(true, Ordering::Release);
@@ -112,7 +128,15 @@ impl Durable {
         self.upto.store(upto, Ordering::Release);
     }
 
-    fn must_succeed(&self, segment: &Segment, synced: std::io::Result<()>) -> Result<()> {
+    fn must_succeed(
+        &self,
+        segment: &Segment,
+        sync: impl FnOnce() -> std::io::Result<()>,
+    ) -> Result<()> {
+        let begin_us = self.clock.steady_us();
+        let synced = sync();
+        let took_us = self.clock.steady_us().saturating_sub(begin_us);
+        self.sync_us.fetch_add(took_us, Ordering::Relaxed);
         self.syncs.fetch_add(1, Ordering::Relaxed);
         synced.map_err(|error| {
             let error = KvsError::io("sync", &segment.path, error);

@@ -39,11 +39,13 @@ impl Core {
         lock: Weak<dyn DiskLock>,
     ) -> Result<Core> {
         let disk = &*environment.disk;
+        let begin_us = environment.clock.steady_us();
         let mut opened = Core::try_open(directory, options, environment, &lock);
         while matches!(opened, Err(KvsError::DiskFull { .. })) && make_room(disk, directory) {
             opened = Core::try_open(directory, options, environment, &lock);
         }
-        opened
+        let took_us = environment.clock.steady_us().saturating_sub(begin_us);
+        opened.inspect(|core| core.counters.open_us.store(took_us, Ordering::Relaxed))
     }
 
     fn try_open(
@@ -148,7 +150,7 @@ impl Core {
             queue: Queue::new(),
             log: Mutex::new(Log::new(appender, durable_upto)),
             next: Mutex::new(None),
-            durable: Durable::new(segment, durable_upto, unproven),
+            durable: Durable::new(segment, durable_upto, unproven, Arc::clone(&environment.clock)),
             compaction: Mutex::new(()),
             next_seq: AtomicU64::new(next_seq),
             reserved_seq: AtomicU64::new(manifest.reserved_seq),

@@ -19,25 +19,31 @@ pub(crate) struct RealClock;
 
 impl Clock for RealClock {
     fn wall_ms(&self) -> u64 {
-        clock_ms(libc::CLOCK_REALTIME)
+        clock_us(libc::CLOCK_REALTIME) / 1000
     }
 
     fn steady_ms(&self) -> u64 {
-        // Of the two that nobody sets, the one that goes on while the machine sleeps.
-        #[cfg(target_os = "linux")]
-        return clock_ms(libc::CLOCK_BOOTTIME);
-        #[cfg(not(target_os = "linux"))]
-        clock_ms(libc::CLOCK_MONOTONIC)
+        clock_us(STEADY) / 1000
+    }
+
+    fn steady_us(&self) -> u64 {
+        clock_us(STEADY)
     }
 }
 
-fn clock_ms(clock: libc::clockid_t) -> u64 {
+// Of the two that nobody sets, the one that goes on while the machine sleeps.
+#[cfg(target_os = "linux")]
+const STEADY: libc::clockid_t = libc::CLOCK_BOOTTIME;
+#[cfg(not(target_os = "linux"))]
+const STEADY: libc::clockid_t = libc::CLOCK_MONOTONIC;
+
+fn clock_us(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: it fills in the struct that it is given.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     // Before 1970 counts as 1970.
     let [seconds, nanos] = [time.tv_sec, time.tv_nsec].map(|n| u64::try_from(n).unwrap_or(0));
-    seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
+    seconds.saturating_mul(1_000_000).saturating_add(nanos / 1000)
 }
 
 struct RealFile {

@@ -57,6 +57,16 @@ pub struct Stats {
     pub compacted_bytes: u64,
     /// How often the log was synced since the store was opened.
     pub syncs: u64,
+    /// What those syncs took in all, in microseconds.
+    pub sync_us: u64,
+    /// Groups of writes that were appended together since the store was opened.
+    pub groups: u64,
+    /// The writes in those groups. Divided by `groups`, it is the mean size of a group.
+    pub grouped_writes: u64,
+    /// What the last open took, recovery included, in microseconds.
+    pub open_us: u64,
+    /// Whether a failed sync has ended the life of the store as one that takes writes.
+    pub poisoned: bool,
     /// What the last open found in the log without a proof that it was durable, and kept.
     pub recovered_bytes: u64,
     /// What the last open cut off the log and put into the quarantine.
@@ -112,6 +122,11 @@ impl Core {
             compactions: counters.compactions.load(Ordering::Relaxed),
             compacted_bytes: counters.compacted_bytes.load(Ordering::Relaxed),
             syncs: self.durable.syncs(),
+            sync_us: self.durable.sync_us(),
+            groups: counters.groups.load(Ordering::Relaxed),
+            grouped_writes: counters.grouped_writes.load(Ordering::Relaxed),
+            open_us: counters.open_us.load(Ordering::Relaxed),
+            poisoned: self.durable.is_poisoned(),
             recovered_bytes: counters.recovered_bytes.load(Ordering::Relaxed),
             truncated_bytes: counters.truncated_bytes.load(Ordering::Relaxed),
             last_background_error: lock(&counters.last_background_error).clone(),
@@ -149,6 +164,11 @@ impl View {
             compactions: 0,
             compacted_bytes: 0,
             syncs: 0,
+            sync_us: 0,
+            groups: 0,
+            grouped_writes: 0,
+            open_us: 0,
+            poisoned: false,
             recovered_bytes: 0,
             truncated_bytes: 0,
             clock_jumped: self.time.has_jumped(),
@@ -222,6 +242,23 @@ mod tests {
         fn active_id(&self) -> u64 {
             lock(&self.log).appender.segment.id.0
         }
+    }
+
+    #[test]
+    fn syncs_groups_and_the_open_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Options::new().durability(Durability::Always).open(dir.path()).unwrap();
+        let before = store.stats();
+        assert!(before.open_us > 0 && !before.poisoned);
+        for number in 0..10_u64 {
+            store.set(number.to_le_bytes(), "value").unwrap();
+        }
+        let after = store.stats();
+        assert_eq!((after.groups, after.grouped_writes), (10, 10), "one thread shares nothing");
+        assert!(after.syncs >= before.syncs + 10 && after.sync_us > before.sync_us, "{after:?}");
+        assert_eq!(after.open_us, before.open_us);
+        store.remove("missing").unwrap();
+        assert_eq!(store.stats().groups, 10, "nothing was appended");
     }
 
     #[test]
