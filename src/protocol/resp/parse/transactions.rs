@@ -1,0 +1,27 @@
+//! The commands on transactions.
+
+use crate::protocol::resp::arguments::Arguments;
+use crate::protocol::resp::command::Command;
+use crate::protocol::resp::error::ReplyError;
+
+type Parsed = Result<Command, ReplyError>;
+
+pub(crate) fn multi(_: Arguments) -> Parsed {
+    Ok(Command::Multi)
+}
+
+pub(crate) fn exec(_: Arguments) -> Parsed {
+    Ok(Command::Exec)
+}
+
+pub(crate) fn discard(_: Arguments) -> Parsed {
+    Ok(Command::Discard)
+}
+
+pub(crate) fn watch(arguments: Arguments) -> Parsed {
+    Ok(Command::Watch(arguments.all()))
+}
+
+pub(crate) fn unwatch(_: Arguments) -> Parsed {
+    Ok(Command::Unwatch)
+}
