@@ -187,8 +187,8 @@ pub enum KvsError {
         /// The key that it is about.
         key: Vec<u8>,
     },
-    /// A write was to follow another one, which was refused for what it requires. Nothing was
-    /// written.
+    /// A write was to follow another one, which was refused for what it requires or for an expiry
+    /// that cannot be. Nothing was written.
     #[error("the write before this one was refused")]
     Skipped,
     /// A key cannot expire then: not in the past, and not later than
@@ -305,6 +305,15 @@ fn owner(pid: Option<u32>) -> String {
 }
 
 impl KvsError {
+    /// Whether what is chained to a write that answered this is skipped: what the write was decided
+    /// on no longer holds.
+    pub(crate) fn ends_chain(&self) -> bool {
+        matches!(
+            self,
+            KvsError::PreconditionFailed { .. } | KvsError::Skipped | KvsError::InvalidExpiry { .. }
+        )
+    }
+
     /// Wraps what the operating system answered, telling a full disk apart from the rest.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> KvsError {
         match source.kind() {

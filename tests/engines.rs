@@ -12,6 +12,9 @@ mod migrate;
 #[path = "engines/sled.rs"]
 mod sled;
 
+#[path = "engines/store.rs"]
+mod store;
+
 #[test]
 fn memory_conforms() {
     conformance::run(&|| Box::new(|| Ok(Arc::new(MemoryEngine::new()?))));

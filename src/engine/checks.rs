@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::Write;
 use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
-use crate::store::check_expiry;
+use crate::store::{Written, check_expiry};
 
 /// Refuses a batch that is over a limit, or with an expiry that cannot be.
 pub(super) fn check_limits(batch: &Batch, now_ms: u64) -> Result<()> {
@@ -27,6 +28,20 @@ pub(super) fn check_requirements(
         }
     }
     Ok(())
+}
+
+/// Applies writes in their order, but for those of a chain that a refused one has ended.
+pub(super) fn apply_each(
+    writes: &[Write],
+    mut apply: impl FnMut(&Write) -> Result<Written>,
+) -> Vec<Result<Written>> {
+    let mut outcomes: Vec<Result<Written>> = Vec::with_capacity(writes.len());
+    for write in writes {
+        let last = outcomes.last().and_then(|outcome| outcome.as_ref().err());
+        let is_over = last.is_some_and(KvsError::ends_chain);
+        outcomes.push(if write.chained && is_over { Err(KvsError::Skipped) } else { apply(write) });
+    }
+    outcomes
 }
 
 /// The operations of a batch, of those on one key only the last.

@@ -22,11 +22,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-pub use blocking::{BlockingEngine, Pooled};
 pub use self::memory::MemoryEngine;
 #[cfg(feature = "sled")]
 pub use self::sled::SledKvsEngine;
 pub use self::store::StoreEngine;
+pub use blocking::{BlockingEngine, Pooled};
 
 use crate::batch::{Batch, Expected};
 use crate::error::{KvsError, Result};
@@ -194,8 +194,8 @@ pub struct Write {
     pub batch: Batch,
     /// None: as the engine was opened.
     pub durability: Option<Durability>,
-    /// Not written if the write before it in the same call was refused for what it requires, or
-    /// was itself skipped for that reason; it is then answered with
+    /// Not written if the write before it in the same call was refused for what it requires or for
+    /// an expiry that cannot be, or was itself skipped for that reason; it is then answered with
     /// [`KvsError::Skipped`]. So writes that come one after the other never overtake each other.
     pub chained: bool,
 }

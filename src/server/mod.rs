@@ -9,6 +9,8 @@ pub(crate) mod tls;
 pub(crate) mod metrics;
 pub(crate) mod slow_log;
 pub(crate) mod step;
+pub(crate) mod execute;
+pub(crate) mod transaction;
 
 pub use config::Config;
 pub use password::{Password, PasswordError};

@@ -169,7 +169,11 @@ impl Core {
         let mut is_chain_broken = false;
         let moment = self.time.moment();
         let Commits { bytes, operations, requests } = group;
-        for request in requests.iter_mut().filter(|request| request.outcome.is_none()) {
+        for request in requests.iter_mut() {
+            if let Some(outcome) = &request.outcome {
+                is_chain_broken = outcome.as_ref().is_err_and(KvsError::ends_chain);
+                continue;
+            }
             if is_chain_broken && request.chained {
                 request.outcome = Some(Err(KvsError::Skipped));
                 is_thinned = true;

@@ -97,14 +97,14 @@ pub use watch::{Change, Watch};
 
 #[cfg(feature = "server")]
 pub(crate) use clock::Time;
-#[cfg(feature = "server")]
-pub(crate) use commit::check_expiry;
 #[cfg(feature = "sled")]
 pub(crate) use disk::{Disk, DiskLock};
 #[cfg(feature = "server")]
 pub(crate) use hash::{HashSeed, Hasher};
 #[cfg(feature = "sled")]
 pub(crate) use notice::lock_directory;
+#[cfg(feature = "server")]
+pub(crate) use prepare::check_expiry;
 #[cfg(feature = "server")]
 pub(crate) use real_disk::{RealClock, RealDisk};
 #[cfg(feature = "sled")]

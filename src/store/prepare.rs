@@ -247,7 +247,7 @@ impl Prepared<'_> {
 
 /// Whether what follows a write in a chain is to be skipped.
 fn is_broken(outcome: Option<&Result<Written>>) -> bool {
-    matches!(outcome, Some(Err(KvsError::PreconditionFailed { .. } | KvsError::Skipped)))
+    outcome.is_some_and(|outcome| outcome.as_ref().is_err_and(KvsError::ends_chain))
 }
 
 fn check_expiries(batch: &Batch, now_ms: u64) -> Result<()> {

@@ -41,7 +41,7 @@ fn open(dir: &Path) -> kvs::Result<SledKvsEngine> {
 fn set(engine: &SledKvsEngine, key: &str, value: &str) -> kvs::Written {
     let mut batch = Batch::new();
     batch.set(key, value);
-    engine.write(&[Write { batch, durability: None }]).unwrap().remove(0).unwrap()
+    engine.write(&[Write { batch, ..Write::default() }]).unwrap().remove(0).unwrap()
 }
 
 fn get(engine: &SledKvsEngine, key: &str) -> Option<Vec<u8>> {

@@ -121,7 +121,7 @@ pub(super) fn get(engine: &dyn KvsEngine, key: impl AsRef<[u8]>) -> Result<Optio
 }
 
 pub(super) fn write(engine: &dyn KvsEngine, batch: Batch) -> Result<Written> {
-    let mut outcomes = wait(engine.write(vec![Write { batch, durability: None }]))?;
+    let mut outcomes = wait(engine.write(vec![Write { batch, ..Write::default() }]))?;
     assert_eq!(outcomes.len(), 1, "an outcome for each write");
     outcomes.pop().unwrap_or(Err(KvsError::JobLost))
 }

@@ -120,12 +120,52 @@ pub(super) fn the_failed_requirement_is_named(it: &mut Subject) -> Result<()> {
     Ok(())
 }
 
+/// What follows a refused write in a chain is skipped, be it refused for its conditions or for an
+/// expiry of the past; what failed for another reason ends nothing.
+pub(super) fn chains_end_where_one_is_refused(it: &mut Subject) -> Result<()> {
+    let set = |key: &[u8], expected: Option<Expected>, chained: bool| {
+        let mut batch = Batch::new();
+        if let Some(expected) = expected {
+            batch.require(key, expected);
+        }
+        batch.set(key, "value");
+        Write { batch, chained, ..Write::default() }
+    };
+    let mut past = Write::default();
+    past.batch.set_until("past", "value", 1);
+    let outcomes = wait(it.engine.write(vec![
+        set(b"a", None, true),
+        set(&vec![0; KEY_BYTES_MAX + 1], None, true),
+        set(b"b", Some(Expected::Absent), true),
+        set(b"c", Some(Expected::Present), true),
+        set(b"d", None, true),
+        set(b"e", None, true),
+        set(b"f", None, false),
+        set(b"g", None, true),
+        past,
+        set(b"h", None, true),
+    ]))?;
+    let kinds: Vec<char> = outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Ok(_) => 'o',
+            Err(KvsError::PreconditionFailed { .. }) => 'r',
+            Err(KvsError::Skipped) => 's',
+            Err(_) => 'e',
+        })
+        .collect();
+    assert_eq!(String::from_iter(kinds), "oeorssooes");
+    assert_eq!(it.value("d")?, None);
+    assert_eq!(it.value("g")?.as_deref(), Some(&b"value"[..]));
+    Ok(())
+}
+
 /// Each for itself, but in order: a later one is decided on what an earlier one has written.
 pub(super) fn several_writes_in_one_call(it: &mut Subject) -> Result<()> {
     let write = |change: &dyn Fn(&mut Batch)| {
         let mut batch = Batch::new();
         change(&mut batch);
-        Write { batch, durability: None }
+        Write { batch, ..Write::default() }
     };
     let outcomes = wait(it.engine.write(vec![
         write(&|batch| {
@@ -238,7 +278,7 @@ pub(super) fn each_durability(it: &mut Subject) -> Result<()> {
     for (number, durability) in asked.into_iter().enumerate() {
         let mut batch = Batch::new();
         batch.set("key", number.to_string());
-        let write = Write { batch, durability: Some(durability) };
+        let write = Write { batch, durability: Some(durability), chained: false };
         let outcomes = wait(it.engine.write(vec![write]))?;
         assert!(matches!(outcomes[..], [Ok(_)]), "{durability:?}: {outcomes:?}");
         assert_eq!(it.value("key")?, Some(number.to_string().into_bytes()));

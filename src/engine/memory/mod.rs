@@ -12,6 +12,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
+use super::checks::apply_each;
 use super::{
     Answer, Capabilities, Changes, EngineSnapshot, EngineStats, Figure, Found, KvsEngine, Pages,
     Scan, Walked, Write, check_range,
@@ -105,7 +106,7 @@ impl Shared {
     fn write(&self, writes: &[Write]) -> Result<Vec<Result<Written>>> {
         let (outcomes, wakers) = self.with_mut(|state, now_ms| {
             let apply = |write: &Write| state.write(&write.batch, &self.hasher, now_ms);
-            let outcomes = writes.iter().map(apply).collect();
+            let outcomes = apply_each(writes, apply);
             Ok((outcomes, state.feed.take_wakers()))
         })?;
         // Outside of the lock, which they are about to take.

@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 
+use super::checks::apply_each;
 use super::memory::{random, to_float};
 use super::{
     BlockingEngine, Capabilities, EngineStats, Figure, Found, Scan, Walked, Write, is_void,
@@ -147,7 +148,7 @@ impl BlockingEngine for SledKvsEngine {
             let mut writer = opened.writer.write().unwrap_or_else(PoisonError::into_inner);
             opened.write(&mut writer, &write.batch, self.time.now_ms())
         };
-        let mut outcomes: Vec<Result<Written>> = writes.iter().map(apply).collect();
+        let mut outcomes = apply_each(writes, apply);
         let done = writes.iter().zip(&outcomes);
         if done.into_iter().any(|(write, outcome)| asks(write) && outcome.is_ok())
             && let Err(error) = opened.flush()
