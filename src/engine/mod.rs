@@ -9,6 +9,8 @@ mod blocking;
 mod memory;
 #[cfg(feature = "sled")]
 mod sled;
+#[cfg(feature = "sled")]
+mod migrate;
 pub mod conformance;
 
 use std::ops::Bound;
@@ -20,6 +22,8 @@ use bytes::Bytes;
 
 pub use blocking::{BlockingEngine, Pooled};
 pub use memory::MemoryEngine;
+#[cfg(feature = "sled")]
+pub use migrate::{MigrateProgress, MigrateReport, StoredEngine, migrate};
 #[cfg(feature = "sled")]
 pub use sled::SledKvsEngine;
 

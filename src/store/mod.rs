@@ -96,7 +96,7 @@ pub(crate) use clock::Time;
 #[cfg(feature = "server")]
 pub(crate) use commit::check_expiry;
 #[cfg(feature = "sled")]
-pub(crate) use disk::{Disk, DiskLock};
+pub(crate) use disk::{Disk, DiskLock, replace};
 #[cfg(feature = "server")]
 pub(crate) use hash::{HashSeed, Hasher};
 #[cfg(feature = "sled")]
