@@ -226,7 +226,7 @@ impl<E: BlockingEngine, P: ThreadPool> Pages for PooledPages<E, P> {
 
 impl Scan {
     /// Leaves out what comes up to a key, that one included.
-    pub(super) fn go_on_after(&mut self, key: &[u8]) {
+    pub(crate) fn go_on_after(&mut self, key: &[u8]) {
         let bound = if self.reverse { &mut self.to } else { &mut self.from };
         *bound = Bound::Excluded(key.to_vec());
     }

@@ -13,6 +13,8 @@ mod blocking;
 mod memory;
 #[cfg(feature = "sled")]
 mod sled;
+#[cfg(feature = "sled")]
+mod migrate;
 pub mod conformance;
 
 use std::ops::Bound;
@@ -23,6 +25,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 pub use self::memory::MemoryEngine;
+#[cfg(feature = "sled")]
+pub use self::migrate::{MigrateProgress, MigrateReport, StoredEngine, migrate};
 #[cfg(feature = "sled")]
 pub use self::sled::SledKvsEngine;
 pub use self::store::StoreEngine;

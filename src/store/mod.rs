@@ -98,7 +98,7 @@ pub use watch::{Change, Watch};
 #[cfg(feature = "server")]
 pub(crate) use clock::Time;
 #[cfg(feature = "sled")]
-pub(crate) use disk::{Disk, DiskLock};
+pub(crate) use disk::{Disk, DiskLock, replace};
 #[cfg(feature = "server")]
 pub(crate) use hash::{HashSeed, Hasher};
 #[cfg(feature = "sled")]

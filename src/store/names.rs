@@ -18,17 +18,9 @@ pub(crate) const BALLAST: &str = "BALLAST";
 pub(crate) const BACKUP: &str = "BACKUP";
 /// A file of a backup, before it has its name.
 pub(crate) const BACKUP_NEW: &str = "BACKUP.new";
-/// The directory in which the files of another engine are made, to which the data moves.
-#[cfg(feature = "sled")]
-pub(crate) const MIGRATION: &str = "migration";
-/// The names of sled: two files that each of its databases has, its directory of large values, and
-/// how the names of its snapshots begin.
+/// Two files that each database of sled has.
 pub(crate) const SLED_CONF: &str = "conf";
 pub(crate) const SLED_DB: &str = "db";
-#[cfg(feature = "sled")]
-pub(crate) const SLED_BLOBS: &str = "blobs";
-#[cfg(feature = "sled")]
-pub(crate) const SLED_SNAPSHOT: &str = "snap.";
 /// The directory of what was cut off the log.
 pub(crate) const QUARANTINE: &str = "quarantine";
 
@@ -81,6 +73,24 @@ pub(crate) fn parse(name: &str) -> Name {
         return Name::Hint(id);
     }
     Name::Other
+}
+
+/// Whether a file holds data of the store; what says whose the directory is, and who has it open,
+/// does not.
+#[cfg(feature = "sled")]
+pub(crate) fn is_of_kvs(name: &str) -> bool {
+    [MANIFEST, BALLAST].contains(&name) || parse(name) != Name::Other
+}
+
+/// Whether a file or directory is one that sled makes.
+#[cfg(feature = "sled")]
+pub(crate) fn is_of_sled(name: &str) -> bool {
+    let is_snapshot = |rest: &str| {
+        let number = rest.strip_suffix(".generating").unwrap_or(rest);
+        number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    [SLED_CONF, SLED_DB, "blobs"].contains(&name)
+        || name.strip_prefix("snap.").is_some_and(is_snapshot)
 }
 
 #[cfg(test)]

@@ -24,5 +24,7 @@ mod export;
 mod import;
 #[cfg(test)]
 mod inspect;
+#[cfg(all(test, feature = "sled"))]
+mod migrate;
 #[cfg(test)]
 mod scan;

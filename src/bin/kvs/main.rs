@@ -27,6 +27,8 @@ mod import;
 mod incr;
 mod restore;
 mod inspect;
+#[cfg(feature = "sled")]
+mod migrate;
 mod rm;
 mod salvage;
 mod scan;
@@ -87,6 +89,8 @@ enum Command {
     Doctor(doctor::Args),
     Inspect(inspect::Args),
     Salvage(salvage::Args),
+    #[cfg(feature = "sled")]
+    Migrate(migrate::Args),
     Completions(completions::Args),
 }
 
@@ -125,6 +129,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Doctor(args) => doctor::run(dir, &args),
         Command::Inspect(args) => inspect::run(dir, &args),
         Command::Salvage(args) => salvage::run(&args),
+        #[cfg(feature = "sled")]
+        Command::Migrate(args) => migrate::run(dir, &args),
         Command::Completions(args) => completions::run(&args),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use ::sled::{Config, Db, Tree};
@@ -184,15 +184,30 @@ impl Opened {
         self.flush()?;
         let old = tree_name(self.generation);
         (self.generation, self.records) = (next, records);
-        self.writer.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).cleared();
+        self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).cleared();
         // If this fails, the next open drops it.
         let _ = self.db.drop_tree(old);
         Ok(())
     }
 
-    /// Notes what need not be found out again, and makes everything durable.
+    /// Notes what need not be found out again, makes everything durable, and lets the directory
+    /// go.
     pub(super) fn close(self, now_ms: u64) -> Result<()> {
-        let writer = self.writer.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let noted = self.note_end(now_ms);
+        let Opened { directory, db, about, records, .. } = self;
+        drop((db, about, records));
+        // sled's own threads may be at its files for a moment longer. The lock is still ours.
+        for _ in 0..TRIES {
+            match RealDisk.is_locked(&directory.join(SLED_DB)) {
+                Ok(true) => std::thread::sleep(PAUSE),
+                _ => break,
+            }
+        }
+        noted
+    }
+
+    fn note_end(&self, now_ms: u64) -> Result<()> {
+        let writer = self.writer.write().unwrap_or_else(PoisonError::into_inner);
         let notes = [
             (ABOUT_RESERVED, writer.next_seq),
             (ABOUT_KEYS, writer.keys),
