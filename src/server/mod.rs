@@ -1,3 +1,4 @@
 //! The server: two protocols on one port, any engine behind them.
 
 pub(crate) mod step;
+pub(crate) mod steps;
