@@ -9,6 +9,7 @@ pub(crate) mod tls;
 pub(crate) mod metrics;
 pub(crate) mod slow_log;
 pub(crate) mod step;
+pub(crate) mod steps;
 pub(crate) mod execute;
 pub(crate) mod transaction;
 

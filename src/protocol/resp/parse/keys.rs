@@ -66,8 +66,9 @@ pub(crate) fn copy(mut arguments: Arguments) -> Parsed {
 
 /// The number of a database, one that there is.
 pub(super) fn database(arguments: &mut Arguments) -> Result<u32, ReplyError> {
+    let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
     let database = i32::try_from(arguments.take_integer()?);
-    let database = database.map_err(|_| ReplyError::NOT_AN_INTEGER)?;
+    let database = database.map_err(|_| ReplyError::new(text))?;
     let database = u32::try_from(database).ok().filter(|database| *database < DATABASES);
     database.ok_or(ReplyError::NO_SUCH_DATABASE)
 }
