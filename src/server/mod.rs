@@ -1,5 +1,7 @@
 //! The server: two protocols on one port, any engine behind them.
 
+#![expect(dead_code, reason = "the connections that use it come next")]
+
 pub mod config;
 pub(crate) mod logging;
 pub(crate) mod shutdown;
@@ -8,10 +10,17 @@ pub(crate) mod password;
 pub(crate) mod tls;
 pub(crate) mod metrics;
 pub(crate) mod slow_log;
+pub(crate) mod listener;
+pub(crate) mod admin;
+pub(crate) mod serve;
 pub(crate) mod step;
 pub(crate) mod steps;
 pub(crate) mod execute;
 pub(crate) mod transaction;
+#[cfg(test)]
+mod test_engine;
 
 pub use config::Config;
 pub use password::{Password, PasswordError};
+pub use serve::{ServeError, Started, serve};
+pub use tls::TlsError;

@@ -8,7 +8,6 @@ use std::process;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
@@ -27,20 +26,20 @@ pub(crate) fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
-/// Tells the manager's watchdog that the server is alive, twice in the time that it allows, until
-/// the task is aborted. It runs where connections do: if they stand still, so does it. None: there
-/// is no watchdog.
-pub(crate) fn watch() -> Option<JoinHandle<()>> {
+/// Tells the manager's watchdog that the server is alive, twice in the time that it allows, as long
+/// as it is polled. It runs where connections do: if they stand still, so does it. None: there is
+/// no watchdog.
+pub(crate) fn watch() -> Option<impl Future<Output = ()> + Send> {
     let variable = |name| env::var(name).ok();
     let limit = limit(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"))?;
-    Some(tokio::spawn(async move {
+    Some(async move {
         let mut ticks = interval(limit / 2);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             tell(&[NotifyState::Watchdog]);
         }
-    }))
+    })
 }
 
 /// How long the watchdog waits for a sign of life, if it watches this process.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tracing::info;
 
 /// How far a shutdown has come.
@@ -24,6 +23,7 @@ pub(crate) struct Shutdown {
 }
 
 impl Shutdown {
+    /// Nobody has asked for the end yet.
     pub(crate) fn new() -> Shutdown {
         Shutdown { phase: Arc::new(watch::Sender::new(Phase::Running)) }
     }
@@ -63,19 +63,19 @@ impl Shutdown {
     }
 }
 
-/// Lets SIGTERM and SIGINT ask for the end, and calls `reload` at each SIGHUP, until the task is
-/// aborted.
+/// Lets SIGTERM and SIGINT ask for the end, and calls `reload` at each SIGHUP, as long as the
+/// future that this gives is polled. From then on they do nothing else.
 ///
 /// # Errors
 /// If the operating system takes no handler.
 pub(crate) fn on_signals(
     shutdown: Shutdown,
     reload: impl Fn() + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    Ok(tokio::spawn(async move {
+    Ok(async move {
         loop {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
@@ -91,7 +91,7 @@ pub(crate) fn on_signals(
             }
             shutdown.request();
         }
-    }))
+    })
 }
 
 #[cfg(test)]

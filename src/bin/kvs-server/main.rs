@@ -1,3 +1,66 @@
-//! The server.
+//! `kvs-server`: a store that clients reach over the network.
+//!
+//! Exit codes: 0 ended as asked, 1 an error, 2 a configuration that makes no sense. An error is
+//! one sentence on standard error.
 
-fn main() {}
+use std::env;
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use kvs::KvsError;
+use kvs::server::config::{ConfigError, Loaded};
+use kvs::server::{Config, ServeError};
+use tokio::runtime::{Builder, Runtime};
+
+fn main() -> ExitCode {
+    let loaded = match Loaded::new(env::args_os(), env::vars_os()) {
+        Ok(loaded) => loaded,
+        // Help and version come this way, too.
+        Err(ConfigError::CommandLine(error)) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+        Err(error) => return fail(2, error),
+    };
+    if loaded.print_config {
+        return match std::io::stdout().write_all(loaded.to_toml().as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, error),
+        };
+    }
+    let runtime = match runtime(loaded.config.worker_threads) {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, format!("cannot start threads: {error}")),
+    };
+    let served = runtime.block_on(serve(loaded));
+    // Whoever is still at it, after that, is not waited for.
+    runtime.shutdown_background();
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, error),
+    }
+}
+
+/// Where the parts meet: the engines, the connections, and what is around them.
+async fn serve(loaded: Loaded) -> Result<(), ServeError> {
+    let open_engine = |_: &Config| {
+        Err(KvsError::Unsupported { engine: "kvs", capability: "be opened by a server yet" })
+    };
+    let password = env::var_os("KVS_PASSWORD");
+    kvs::server::serve(loaded, password, &[], open_engine, |_| std::future::ready(())).await
+}
+
+fn runtime(worker_threads: u32) -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if worker_threads > 0 {
+        builder.worker_threads(usize::try_from(worker_threads).unwrap_or(usize::MAX));
+    }
+    builder.thread_name("kvs-server").enable_all().build()
+}
+
+/// Tells what is wrong. Where standard error is closed, the exit code is all that is left to say.
+fn fail(code: u8, error: impl Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "kvs-server: {error}");
+    ExitCode::from(code)
+}

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::Loaded;
 use super::options::{Config, OPTIONS, OptionSpec};
 use super::setting::Kind;
+use super::{Loaded, Source};
 
 impl Loaded {
     /// The configuration as a file that [`Loaded::new`] reads, with where each value came from as
@@ -25,6 +25,20 @@ impl Loaded {
             let _ = writeln!(toml, "{line} # {}", self.source(option.name));
         }
         toml
+    }
+}
+
+impl Loaded {
+    /// The options that are not as they are by default, in one line.
+    pub(crate) fn summary(&self) -> String {
+        let set = OPTIONS.iter().filter(|option| *self.source(option.name) != Source::Default);
+        let set: Vec<String> = set
+            .map(|option| format!("{} ({})", line(option, &self.config), self.source(option.name)))
+            .collect();
+        match set.is_empty() {
+            true => "all options have their defaults".to_owned(),
+            false => set.join(", "),
+        }
     }
 }
 

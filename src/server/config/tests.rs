@@ -184,6 +184,8 @@ fn what_is_printed_is_read_as_the_same() {
         assert!(!text.contains("hush"));
         assert!(text.contains("log_format = \"json\" # variable KVS_LOG_FORMAT\n"), "{text}");
         assert!(text.contains("pool_threads = 8 # default\n"), "{text}");
+        assert!(loaded.summary().contains("log_format = \"json\" (variable KVS_LOG_FORMAT)"));
+        assert!(!loaded.summary().contains("pool_threads"));
         let again = load_file(&text, &[]).1.unwrap();
         assert_eq!(again.config, loaded.config);
         let lines = text.lines().count();

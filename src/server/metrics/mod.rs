@@ -16,6 +16,7 @@ use histogram::Histogram;
 
 pub(crate) use histogram::Totals;
 pub(crate) use labels::{CloseReason, Protocol, RefusalReason};
+pub(crate) use text::CONTENT_TYPE;
 
 /// The most shards; more threads than that share them.
 const SHARDS_MAX: usize = 16;
