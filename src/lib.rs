@@ -40,6 +40,8 @@ pub mod thread_pool;
 #[cfg(feature = "server")]
 pub mod engine;
 #[cfg(feature = "server")]
+pub mod protocol;
+#[cfg(feature = "server")]
 pub mod server;
 
 pub use batch::{Batch, Expected, Operation};

@@ -1,0 +1,4 @@
+//! Bytes into requests, and replies into bytes: no sockets, no runtime, no engine.
+
+pub mod frame;
+pub mod proto;
