@@ -7,8 +7,10 @@ pub mod messages;
 
 pub(crate) mod code;
 pub(crate) mod elements;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the server, which is not there yet"))]
 pub(crate) mod parts;
 pub(crate) mod reply;
 #[expect(dead_code, reason = "for the server, which is not there yet")]
 pub(crate) mod request;
+
+/// The version of the protocol that this crate speaks.
+pub(crate) const VERSION: u32 = 1;

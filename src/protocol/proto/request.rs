@@ -13,9 +13,6 @@ use super::messages::request::Kind;
 use super::messages::{self, Code, Error, HelloRequest, bound, operation};
 use super::parts::{self, BadField};
 
-/// The versions of the protocol that this crate speaks.
-pub(crate) const VERSION: u32 = 1;
-
 /// A request that was understood.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Request {

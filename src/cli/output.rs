@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 
-use crate::failure::{Failure, name_of, parent_of};
-use crate::format::{Compression, compression_of};
+use crate::cli::failure::{Failure, name_of, parent_of};
+use crate::cli::format::{Compression, compression_of};
 
 const BUFFER_BYTES: usize = 256 << 10;
 const STDOUT: &str = "standard output";

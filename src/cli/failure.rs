@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kvs::KvsError;
+use crate::KvsError;
 
 /// Why a command could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

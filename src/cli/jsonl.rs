@@ -1,12 +1,12 @@
 //! JSON Lines: an object a line, with base64 for bytes that are not UTF-8.
 
+use crate::Versioned;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kvs::Versioned;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::BadLine;
-use crate::format::Record;
+use crate::cli::failure::BadLine;
+use crate::cli::format::Record;
 
 /// An object as it stands in the file.
 #[derive(Default, Deserialize, Serialize)]
@@ -93,7 +93,7 @@ fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
 
 #[cfg(test)]
 mod tests {
-    use kvs::{SetOptions, Store};
+    use crate::{SetOptions, Store};
 
     use super::{Versioned, format, parse};
 
