@@ -6,13 +6,13 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use flate2::bufread::MultiGzDecoder;
 
-use crate::cli::failure::{BadLine, Failure, name_of};
-use crate::cli::format::{Compression, Format, compression_of};
-use crate::cli::progress::Bar;
-use crate::cli::zstd::ZstdReader;
+use super::failure::{BadLine, Failure, name_of};
+use super::format::{Compression, Format, compression_of};
+use super::progress::Bar;
+use super::zstd::ZstdReader;
+use crate::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 const BUFFER_BYTES: usize = 256 << 10;
 

@@ -6,6 +6,7 @@ pub mod progress;
 pub mod format;
 pub mod jsonl;
 pub mod tsv;
+pub mod changes;
 pub mod zstd;
 pub mod records;
 pub mod input;
