@@ -43,8 +43,15 @@ pub mod engine;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+pub mod client;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 
 pub use batch::{Batch, Expected, Operation, Requirement};
+#[cfg(feature = "server")]
+pub use client::KvsClient;
 #[cfg(feature = "server")]
 pub use engine::KvsEngine;
 #[cfg(feature = "sled")]

@@ -2,3 +2,5 @@
 
 pub mod glob;
 pub mod resp;
+pub mod frame;
+pub mod proto;

@@ -15,6 +15,7 @@ pub(crate) mod admin;
 pub(crate) mod serve;
 pub(crate) mod step;
 pub(crate) mod steps;
+pub(crate) mod proto_steps;
 pub(crate) mod execute;
 pub(crate) mod transaction;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::batch::Batch;
 use crate::error::KvsError;
 use crate::options::Durability;
-use crate::store::Versioned;
+use crate::store::{Versioned, Written};
 
 /// One command on keys and values.
 pub(crate) trait Step: Send + Sync {
@@ -36,7 +36,12 @@ pub(crate) trait Step: Send + Sync {
         replies: &mut Self::Replies,
     );
 
-    /// The reply where reading or writing failed.
+    /// Completes its reply, which `decide` made and which is all of `reply`, with what became of
+    /// its write. It may change bytes, but not their number. Not called if nothing was written.
+    fn complete(&self, _written: Written, _reply: &mut [u8]) {}
+
+    /// The reply where reading or writing failed. That a requirement which `decide` put into the
+    /// batch itself does not hold is such a failure; its index is then below the number of those.
     fn fail(&self, error: &KvsError, replies: &mut Self::Replies);
 
     /// How durable its write is to be when its reply leaves; none: as the engine was opened.

@@ -258,7 +258,7 @@ fn unless_refused(written: Result<Written>) -> Result<Option<Written>> {
 }
 
 /// A decimal integer as `i64` prints it: no sign but `-`, no leading zeros, no blanks.
-fn parse_integer(bytes: &[u8]) -> Option<i64> {
+pub(crate) fn parse_integer(bytes: &[u8]) -> Option<i64> {
     let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
     let is_canonical = match digits {
         [b'0'] => bytes == digits,

@@ -78,6 +78,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub use backup::BackupReport;
+#[cfg(feature = "server")]
+pub(crate) use change::parse_integer;
 pub use clock_floor::{ClockReset, reset_clock};
 pub use damage::Damage;
 pub use doctor::{Finding, Verdict, doctor};

@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use kvs::{Batch, EXPIRES_AT_MS_MAX, KEY_BYTES_MAX, KvsError, Store, VALUE_BYTES_MAX};
+use kvs::{Batch, KvsError, Store};
 
-use crate::failure::{BadLine, Failure};
+use crate::failure::Failure;
 use crate::format::{FORMATS_HELP, Format, Record, format_of};
 use crate::input::Input;
 use crate::progress::Bar;
-use crate::{jsonl, open, output, tsv};
+use crate::{open, output, records};
 
 const BATCH_RECORDS: usize = 1000;
 const BATCH_BYTES: usize = 256 << 10;
@@ -91,7 +91,7 @@ fn import(
     let mut batch = Batch::new();
     let mut line = Vec::new();
     while input.next_line(&mut line)? {
-        let mut record = parse(format, &line).map_err(|reason| input.bad_line(reason))?;
+        let mut record = records::parse(format, &line).map_err(|reason| input.bad_line(reason))?;
         record.expires_at_ms = record.expires_at_ms.or(expires_at_ms);
         let record_bytes = record.key.len() + record.value.len();
         // A record that is larger than a whole batch comes into one of its own.
@@ -107,26 +107,6 @@ fn import(
     }
     write(store, &records, &mut batch, &mut count)?;
     Ok(count)
-}
-
-fn parse(format: Format, line: &[u8]) -> Result<Record, BadLine> {
-    let record = match format {
-        Format::Tsv => tsv::parse(line),
-        Format::Jsonl => jsonl::parse(line),
-    }?;
-    let (key, value) = (record.key.len(), record.value.len());
-    if let Some(expires_at_ms) = record.expires_at_ms.filter(|at| *at > EXPIRES_AT_MS_MAX) {
-        return Err(BadLine::Limit(KvsError::InvalidExpiry { expires_at_ms, now_ms: 0 }));
-    }
-    if key > KEY_BYTES_MAX {
-        let error = KvsError::KeyTooLarge { bytes: key, limit: KEY_BYTES_MAX };
-        return Err(BadLine::Limit(error));
-    }
-    if value > VALUE_BYTES_MAX {
-        let error = KvsError::ValueTooLarge { bytes: value, limit: VALUE_BYTES_MAX };
-        return Err(BadLine::Limit(error));
-    }
-    Ok(record)
 }
 
 /// Writes the records that the store does not have yet, all or nothing.

@@ -4,17 +4,7 @@
 //! output; an error is one sentence on standard error. Exit codes: 0 done, 1 an error, 2 a command
 //! line that makes no sense, 141 (as if by SIGPIPE, and without a word) nobody reads the output.
 
-mod failure;
 mod open;
-mod progress;
-
-mod format;
-mod jsonl;
-mod tsv;
-mod zstd;
-
-mod input;
-mod output;
 
 mod backup;
 mod compact;
@@ -42,6 +32,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+// The commands name them as if they were here.
+use kvs::cli::{failure, format, input, jsonl, output, progress, records, tsv};
 
 use failure::Failure;
 

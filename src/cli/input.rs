@@ -7,12 +7,12 @@ use std::path::Path;
 use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
-use kvs::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-use crate::failure::{BadLine, Failure, name_of};
-use crate::format::{Compression, Format, compression_of};
-use crate::progress::Bar;
-use crate::zstd::ZstdReader;
+use super::failure::{BadLine, Failure, name_of};
+use super::format::{Compression, Format, compression_of};
+use super::progress::Bar;
+use super::zstd::ZstdReader;
+use crate::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 const BUFFER_BYTES: usize = 256 << 10;
 

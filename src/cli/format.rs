@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::failure::{Failure, name_of};
+use super::failure::{Failure, name_of};
 
 /// The form of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kvs::KvsError;
+use crate::KvsError;
 
 /// Why a command could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,14 @@ pub enum Failure {
     /// The store said no.
     #[error(transparent)]
     Store(#[from] KvsError),
+    /// The server said no, or there was none.
+    #[cfg(feature = "server")]
+    #[error(transparent)]
+    Client(#[from] crate::client::ClientError),
+    /// A password is not in its file, or is none.
+    #[cfg(feature = "server")]
+    #[error("the password in {place} {reason}")]
+    Password { place: String, reason: &'static str },
     /// The operating system refused a call on a file, or on standard input or output.
     #[error("cannot {action} {name}: {source}")]
     Io { action: &'static str, name: String, source: io::Error },
@@ -44,6 +52,9 @@ pub enum Failure {
     /// Verify found damage.
     #[error("{name} has {places} damaged {}", if *places == 1 { "place" } else { "places" })]
     Damaged { name: String, places: usize },
+    /// A prompt cannot be shown.
+    #[error("cannot read from the terminal: {reason}")]
+    Terminal { reason: String },
     /// Doctor found problems.
     #[error("{name} has {problems} {}", if *problems == 1 { "problem" } else { "problems" })]
     Unwell { name: String, problems: usize },
@@ -64,6 +75,9 @@ pub enum BadLine {
     /// The line is not the JSON that an import takes.
     #[error("{reason}, at column {column}")]
     Json { reason: String, column: usize },
+    /// A line of a batch is no command for one.
+    #[error("{reason}")]
+    Command { reason: String },
     /// An object that does not have exactly one of two fields.
     #[error("the object must have either {field:?} or \"{field}_base64\"")]
     Field { field: &'static str },

@@ -2,11 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kvs::Versioned;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::BadLine;
-use crate::format::Record;
+use super::failure::BadLine;
+use super::format::Record;
+use crate::{Change, Versioned};
 
 /// An object as it stands in the file.
 #[derive(Default, Deserialize, Serialize)]
@@ -22,6 +22,16 @@ struct Line<T> {
     value_base64: Option<T>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     expires_at_ms: Option<u64>,
+}
+
+/// A change as it stands in a line.
+#[derive(Serialize)]
+struct ChangeLine<'a> {
+    seq: u64,
+    #[serde(flatten)]
+    line: Line<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<bool>,
 }
 
 fn none<T>() -> Option<T> {
@@ -84,6 +94,24 @@ pub fn format_key(key: &[u8], out: &mut Vec<u8>) -> serde_json::Result<()> {
     Ok(())
 }
 
+/// Adds the line of a change to `out`.
+pub fn format_change(change: &Change, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    let (key, key_base64) = text_or_base64(&change.key);
+    let (value, value_base64) = change.value.as_deref().map(text_or_base64).unwrap_or_default();
+    let line = Line {
+        key,
+        key_base64: key_base64.as_deref(),
+        value,
+        value_base64: value_base64.as_deref(),
+        expires_at_ms: change.expires_at_ms,
+    };
+    let removed = change.value.is_none().then_some(true);
+    let line = ChangeLine { seq: change.seq, line, removed };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.push(b'\n');
+    Ok(())
+}
+
 fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
     match str::from_utf8(bytes) {
         Ok(text) => (Some(text), None),
@@ -93,7 +121,7 @@ fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
 
 #[cfg(test)]
 mod tests {
-    use kvs::{SetOptions, Store};
+    use crate::{SetOptions, Store};
 
     use super::{Versioned, format, parse};
 

@@ -1,9 +1,8 @@
 //! TSV: `KEY<TAB>VALUE` lines, with no escapes; what it cannot carry is refused.
 
-use kvs::Versioned;
-
-use crate::failure::{BadLine, Failure, show_key};
-use crate::format::Record;
+use super::failure::{BadLine, Failure, show_key};
+use super::format::Record;
+use crate::Versioned;
 
 /// The record of a line, which comes with its line end if it has one.
 pub fn parse(line: &[u8]) -> Result<Record, BadLine> {

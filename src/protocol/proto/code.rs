@@ -1,0 +1,94 @@
+//! What errors are on the wire.
+
+use crate::error::KvsError;
+use crate::protocol::frame::to_u64;
+
+use super::messages::{Code, Error};
+
+impl Error {
+    /// An error with nothing but a sentence.
+    pub(crate) fn new(code: Code, text: impl Into<String>) -> Error {
+        Error { code: code.into(), text: text.into(), ..Error::default() }
+    }
+
+    /// What the engine answered to a request that may write or may not.
+    pub(crate) fn of(error: &KvsError, may_write: bool) -> Error {
+        let mut message = Error::new(code_of(error), error.to_string());
+        message.outcome_unknown = may_write && is_outcome_unknown(error);
+        match error {
+            KvsError::KeyTooLarge { limit, .. }
+            | KvsError::ValueTooLarge { limit, .. }
+            | KvsError::BatchTooLarge { limit, .. } => message.limit = Some(to_u64(*limit)),
+            KvsError::PreconditionFailed { requirement, key } => {
+                message.requirement = u32::try_from(*requirement).ok();
+                message.key = key.clone().into();
+            }
+            KvsError::NotAnInteger { key } | KvsError::IntegerOverflow { key, .. } => {
+                message.key = key.clone().into();
+            }
+            KvsError::HistoryGone { floor, .. } => message.limit = Some(*floor),
+            KvsError::InvalidExpiry { now_ms, .. } => message.limit = Some(*now_ms),
+            _ => {}
+        }
+        message
+    }
+}
+
+fn code_of(error: &KvsError) -> Code {
+    match error {
+        KvsError::KeyTooLarge { .. } => Code::KeyTooLarge,
+        KvsError::ValueTooLarge { .. } => Code::ValueTooLarge,
+        KvsError::BatchTooLarge { .. } => Code::BatchTooLarge,
+        KvsError::PreconditionFailed { .. } => Code::PreconditionFailed,
+        KvsError::NotAnInteger { .. } => Code::NotAnInteger,
+        KvsError::IntegerOverflow { .. } => Code::IntegerOverflow,
+        KvsError::InvalidExpiry { .. } => Code::InvalidExpiry,
+        KvsError::InvalidRange { .. } => Code::InvalidRange,
+        KvsError::HistoryGone { .. } => Code::HistoryGone,
+        KvsError::SnapshotEnded { .. } => Code::SnapshotEnded,
+        KvsError::Unsupported { .. } => Code::Unsupported,
+        KvsError::DiskFull { .. } => Code::DiskFull,
+        KvsError::StoreFull { .. } => Code::StoreFull,
+        KvsError::Corrupt { .. } | KvsError::SegmentMissing { .. } => Code::Corrupt,
+        KvsError::Poisoned { .. } => Code::Poisoned,
+        KvsError::OutOfMemory { .. } => Code::OutOfMemory,
+        KvsError::Closed => Code::ShuttingDown,
+        _ => Code::Internal,
+    }
+}
+
+/// Whether a write that failed with this may have had its effect all the same.
+fn is_outcome_unknown(error: &KvsError) -> bool {
+    match error {
+        KvsError::Io { .. }
+        | KvsError::Poisoned { .. }
+        | KvsError::Engine { .. }
+        | KvsError::JobLost => true,
+        // Refused before anything was written, or taken back.
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, Error, KvsError};
+
+    #[test]
+    fn an_error_carries_what_the_caller_needs() {
+        let failed = KvsError::PreconditionFailed { requirement: 3, key: b"k".to_vec() };
+        let message = Error::of(&failed, true);
+        assert_eq!(message.code(), Code::PreconditionFailed);
+        assert_eq!((&message.key[..], message.requirement), (&b"k"[..], Some(3)));
+        assert!(!message.outcome_unknown);
+        assert!(Error::of(&KvsError::JobLost, true).outcome_unknown);
+        assert!(!Error::of(&KvsError::JobLost, false).outcome_unknown);
+        let too_large = Error::of(&KvsError::KeyTooLarge { bytes: 9, limit: 8 }, true);
+        assert_eq!(too_large.limit, Some(8));
+    }
+
+    #[test]
+    fn a_code_that_is_not_known_is_none_of_ours() {
+        let message = Error { code: 9999, ..Error::default() };
+        assert_eq!(message.code(), Code::Unspecified);
+    }
+}

@@ -1,0 +1,278 @@
+//! Calls: many at once, late ones, and what is asked again when a connection breaks.
+
+use kvs::client::{ClientError, ErrorCode, Swap};
+use kvs::protocol::proto::messages::request::Kind as Asked;
+use kvs::protocol::proto::messages::response::Kind;
+use kvs::protocol::proto::messages::{CompareAndSwapResponse, Limits, WriteResponse};
+use kvs::{Expected, SetOptions};
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
+
+use super::fake::{Fake, encoded, error, key_of, quick, script, value, written};
+
+#[tokio::test]
+async fn requests_of_many_tasks_share_a_connection_and_each_gets_its_own_answer() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        // All are here before one is answered, and the last one is answered first.
+        let mut asked = Vec::new();
+        while asked.len() < 100 {
+            asked.push(peer.request().await);
+        }
+        for (id, get) in asked.into_iter().rev() {
+            peer.respond(id, value(&key_of(&get))).await;
+        }
+    });
+    let client = quick().connect(addr).await.unwrap();
+    let mut tasks = JoinSet::new();
+    for number in 0..100 {
+        let client = client.clone();
+        tasks.spawn(async move {
+            let key = format!("key {number}");
+            let found = client.get(&key).await.unwrap().unwrap();
+            assert_eq!(&*found, key.as_bytes());
+        });
+    }
+    tasks.join_all().await;
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_in_pieces_is_put_together() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        peer.stream.set_nodelay(true).unwrap();
+        let (id, get) = peer.request().await;
+        for byte in encoded(id, value(&key_of(&get))) {
+            peer.send(&[byte]).await;
+            peer.stream.flush().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let client = quick().connect(addr).await.unwrap();
+    assert_eq!(client.get("key").await.unwrap().as_deref(), Some(&b"key"[..]));
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_is_asked_again_when_its_connection_breaks_in_the_middle_of_the_answer() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        let (id, get) = peer.request().await;
+        let answer = encoded(id, value(&key_of(&get)));
+        peer.send(&answer[..answer.len() - 1]).await;
+        drop(peer);
+        let mut peer = fake.greet().await;
+        let (id, get) = peer.request().await;
+        peer.respond(id, value(&key_of(&get))).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    assert_eq!(client.get("key").await.unwrap().as_deref(), Some(&b"key"[..]));
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_may_have_come_is_not_sent_again() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        let (_, asked) = peer.request().await;
+        assert!(matches!(asked, Asked::Set(_)));
+        drop(peer);
+        let mut peer = fake.greet().await;
+        let (id, get) = peer.request().await;
+        peer.respond(id, value(&key_of(&get))).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    let lost = client.set("key", "value").await.unwrap_err();
+    assert!(matches!(lost, ClientError::Lost { outcome_unknown: true, .. }), "{lost}");
+    assert!(lost.to_string().ends_with("it is not known whether the write was done"), "{lost}");
+    client.get("what comes next is this").await.unwrap();
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_swap_on_a_version_is_sent_again_and_its_refusal_is_not_believed() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let done = CompareAndSwapResponse {
+            written: Some(WriteResponse { seq: 9, existed: true }),
+            ..CompareAndSwapResponse::default()
+        };
+        for answer in [done, CompareAndSwapResponse::default()] {
+            drop(fake.greet().await.request().await);
+            let mut peer = fake.greet().await;
+            let (id, asked) = peer.request().await;
+            assert!(matches!(asked, Asked::CompareAndSwap(_)), "{asked:?}");
+            peer.respond(id, Kind::CompareAndSwap(answer)).await;
+        }
+        drop(fake.greet().await.request().await);
+        fake
+    });
+    let client = quick().connect(addr).await.unwrap();
+    let swap = || client.compare_and_swap("key", Expected::Version(8), Some("new"));
+    assert!(matches!(swap().await.unwrap(), Swap::Done(written) if written.seq == 9));
+    let unknown = swap().await.unwrap_err();
+    assert!(unknown.is_outcome_unknown(), "{unknown}");
+    // One on a value is not sent again: it may hold twice.
+    let lost = client.compare_and_swap("key", Expected::value("old"), Some("new")).await;
+    assert!(lost.unwrap_err().is_outcome_unknown());
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_refused_unseen_is_asked_again() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        for code in [ErrorCode::Busy, ErrorCode::ShuttingDown] {
+            let (id, asked) = peer.request().await;
+            assert!(matches!(asked, Asked::Set(_)));
+            peer.respond(id, error(code)).await;
+        }
+        let (id, _) = peer.request().await;
+        peer.respond(id, written(7)).await;
+        let (id, _) = peer.request().await;
+        peer.respond(id, error(ErrorCode::PreconditionFailed)).await;
+        let (id, _) = peer.request().await;
+        peer.respond(id, error(ErrorCode::DiskFull)).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    assert_eq!(client.set("key", "value").await.unwrap().seq, 7);
+    let absent = SetOptions::new().if_absent();
+    assert_eq!(client.set_with("key", "value", absent).await.unwrap(), None);
+    let full = client.set("key", "value").await.unwrap_err();
+    assert_eq!(full.code(), ErrorCode::DiskFull);
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_ends_in_time_and_the_connection_goes_on() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        let (late, _) = peer.request().await;
+        let (id, get) = peer.request().await;
+        peer.respond(late, written(1)).await;
+        peer.respond(id, value(&key_of(&get))).await;
+    });
+    let client = quick().timeout_ms(300).connect(addr).await.unwrap();
+    let timeout = client.set("key", "value").await.unwrap_err();
+    let said = "no answer after 300 ms; it is not known whether the write was done";
+    assert_eq!(timeout.to_string(), said);
+    client.get("key").await.unwrap();
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_disturbs_nobody() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        let (dropped, _) = peer.request().await;
+        let (id, get) = peer.request().await;
+        peer.respond(dropped, value("nobody takes this")).await;
+        peer.respond(id, value(&key_of(&get))).await;
+        let (id, get) = peer.request().await;
+        peer.respond(id, value(&key_of(&get))).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    let dropped = client.clone();
+    let dropped = tokio::spawn(async move { dropped.get("dropped").await });
+    let (first, ()) = tokio::join!(client.get("first"), async {
+        tokio::task::yield_now().await;
+        dropped.abort();
+    });
+    // Whether the other was sent before it was dropped or not, this one has its own answer.
+    if first.is_ok_and(|value| value.as_deref() == Some(&b"first"[..])) {
+        client.get("second").await.unwrap();
+        script.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_more_requests_are_in_flight_than_the_server_takes() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.accept().await;
+        peer.greet(Limits { requests_in_flight_max: 2, ..Limits::default() }).await;
+        let mut asked = vec![peer.request().await, peer.request().await];
+        for left in (0..10).rev() {
+            assert!(peer.is_quiet().await);
+            let (id, get) = asked.remove(0);
+            peer.respond(id, value(&key_of(&get))).await;
+            if left >= 2 {
+                asked.push(peer.request().await);
+            }
+            if asked.is_empty() {
+                return;
+            }
+        }
+    });
+    let client = quick().connect(addr).await.unwrap();
+    let mut tasks = JoinSet::new();
+    for number in 0..10 {
+        let client = client.clone();
+        tasks.spawn(async move { client.get(format!("{number}")).await.unwrap().unwrap() });
+    }
+    assert_eq!(tasks.join_all().await.len(), 10);
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_the_server_is_not_sent() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.accept().await;
+        peer.greet(Limits { frame_bytes_max: 1000, ..Limits::default() }).await;
+        let (id, get) = peer.request().await;
+        peer.respond(id, value(&key_of(&get))).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    let too_large = client.set("key", vec![b'x'; 2000]).await.unwrap_err();
+    assert!(matches!(too_large, ClientError::TooLarge { limit: 1000, .. }), "{too_large}");
+    client.get("key").await.unwrap();
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn garbage_breaks_the_connection_and_nothing_else() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let garbage: [&[u8]; 5] = [
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\x02\xff\xff",
+        b"\0\0\0\0",
+        // An answer that nobody asked for, and one whose length is 2^63.
+        &encoded(999, written(1)),
+        b"\0\0\0\x0b\x12\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01",
+    ];
+    let garbage = garbage.map(<[u8]>::to_vec);
+    let script = script(async move {
+        for bytes in garbage {
+            let mut peer = fake.greet().await;
+            peer.request().await;
+            peer.send(&bytes).await;
+            assert_eq!(peer.request_or_end().await, None, "{bytes:?}");
+        }
+        let mut peer = fake.greet().await;
+        let (id, get) = peer.request().await;
+        peer.respond(id, value(&key_of(&get))).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    assert_eq!(client.get("key").await.unwrap().as_deref(), Some(&b"key"[..]));
+    script.await.unwrap();
+}
