@@ -310,7 +310,9 @@ impl KvsError {
     pub(crate) fn ends_chain(&self) -> bool {
         matches!(
             self,
-            KvsError::PreconditionFailed { .. } | KvsError::Skipped | KvsError::InvalidExpiry { .. }
+            KvsError::PreconditionFailed { .. }
+                | KvsError::Skipped
+                | KvsError::InvalidExpiry { .. }
         )
     }
 

@@ -117,23 +117,25 @@ impl<'s, S: Step> Run<'s, S> {
             return self.steps.len();
         }
         let Decided { marks, writers, writes } = decided;
-        let count = writes.len();
         let outcomes = match engine.write(writes).await {
             Ok(outcomes) => outcomes,
-            Err(error) => vec![Err(error); count],
+            Err(error) => vec![Err(error); writers.len()],
         };
-        if outcomes.iter().all(Result::is_ok) {
-            return self.steps.len();
+        for (writer, outcome) in writers.iter().zip(&outcomes) {
+            if let (Some(step), Ok(written)) = (self.steps.get(writer.step), outcome) {
+                let from = marks.get(writer.step).copied().unwrap_or_default();
+                let to = marks.get(writer.step + 1).copied().unwrap_or(replies.bytes().len());
+                let reply = replies.bytes().get_mut(from..to).unwrap_or_default();
+                step.complete(*written, reply);
+            }
         }
-        self.settle(&marks, &writers, &outcomes, replies)
+        match outcomes.iter().all(Result::is_ok) {
+            true => self.steps.len(),
+            false => self.settle(&marks, &writers, &outcomes, replies),
+        }
     }
 
-    fn decide(
-        &self,
-        read: &[Option<Versioned>],
-        now_ms: u64,
-        replies: &mut S::Replies,
-    ) -> Decided {
+    fn decide(&self, read: &[Option<Versioned>], now_ms: u64, replies: &mut S::Replies) -> Decided {
         let mut decided = Decided::default();
         decided.marks.reserve(self.steps.len());
         for (index, (step, (range, may_write))) in self.steps.iter().zip(&self.parts).enumerate() {
@@ -144,12 +146,13 @@ impl<'s, S: Step> Run<'s, S> {
             if !may_write || batch.is_empty() && batch.requirements().is_empty() {
                 continue;
             }
+            let own_requirements = batch.requirements().len();
             let keys = self.keys.get(range.clone()).unwrap_or_default();
             for (key, found) in keys.iter().zip(own) {
                 batch.require(key, expected(found.as_ref()));
             }
             let chained = !decided.writes.is_empty();
-            decided.writers.push(index);
+            decided.writers.push(Writer { step: index, own_requirements });
             decided.writes.push(Write { batch, durability: step.durability(), chained });
         }
         decided
@@ -160,15 +163,14 @@ impl<'s, S: Step> Run<'s, S> {
     fn settle(
         &self,
         marks: &[usize],
-        writers: &[usize],
+        writers: &[Writer],
         outcomes: &[Result<Written>],
         replies: &mut S::Replies,
     ) -> usize {
         let mut both = writers.iter().zip(outcomes);
-        let end = both.find_map(|(index, outcome)| match outcome {
-            // It would be refused again.
-            Err(error) if is_for_ever(error) => Some(index + 1),
-            Err(error) if error.ends_chain() => Some(*index),
+        let end = both.find_map(|(writer, outcome)| match outcome {
+            Err(error) if writer.is_answered(error) => Some(writer.step + 1),
+            Err(error) if error.ends_chain() => Some(writer.step),
             _ => None,
         });
         let done = end.unwrap_or(self.steps.len());
@@ -179,7 +181,9 @@ impl<'s, S: Step> Run<'s, S> {
         let mut failed = writers
             .iter()
             .zip(outcomes)
-            .filter_map(|(index, outcome)| outcome.as_ref().err().map(|error| (*index, error)))
+            .filter_map(|(writer, outcome)| {
+                outcome.as_ref().err().map(|error| (writer.step, error))
+            })
             .peekable();
         for (index, step) in self.steps.iter().take(done).enumerate() {
             if let Some((_, error)) = failed.next_if(|(failed, _)| *failed == index) {
@@ -200,8 +204,27 @@ struct Decided {
     /// Where the reply of each step begins.
     marks: Vec<usize>,
     /// The steps that write something, and what.
-    writers: Vec<usize>,
+    writers: Vec<Writer>,
     writes: Vec<Write>,
+}
+
+/// A step that writes.
+struct Writer {
+    step: usize,
+    /// How many requirements are its own, and not there because of what it was decided on.
+    own_requirements: usize,
+}
+
+impl Writer {
+    /// Whether a refusal is the answer: decided anew, the step would be refused again.
+    fn is_answered(&self, error: &KvsError) -> bool {
+        match error {
+            KvsError::PreconditionFailed { requirement, .. } => {
+                *requirement < self.own_requirements
+            }
+            error => is_for_ever(error),
+        }
+    }
 }
 
 /// What a key must still be like.

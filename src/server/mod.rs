@@ -18,6 +18,12 @@ pub(crate) mod steps;
 pub(crate) mod proto_steps;
 pub(crate) mod execute;
 pub(crate) mod transaction;
+pub(crate) mod peer;
+pub(crate) mod shared;
+pub(crate) mod link;
+pub(crate) mod proto_session;
+pub(crate) mod resp_session;
+pub(crate) mod run;
 #[cfg(test)]
 mod test_engine;
 

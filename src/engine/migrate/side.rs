@@ -125,7 +125,7 @@ impl Side {
         match self {
             Side::Kvs(store) => store.write(batch).map(drop),
             Side::Sled(engine) => {
-                let write = Write { batch: batch.clone(), durability: None };
+                let write = Write { batch: batch.clone(), ..Write::default() };
                 engine.write(&[write])?.into_iter().try_for_each(|outcome| outcome.map(drop))
             }
         }

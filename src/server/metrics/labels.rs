@@ -59,5 +59,7 @@ labels! {
         Output = "output_bytes",
         Protocol = "protocol_error",
         Shutdown = "shutdown",
+        /// Another client asked for it.
+        Killed = "killed",
     }
 }

@@ -339,14 +339,27 @@ pub fn commands() -> impl Iterator<Item = &'static Spec> {
 /// ```
 #[must_use]
 pub fn command(name: &[u8]) -> Option<&'static Spec> {
+    number(name).and_then(|place| *PLACES.get(place)?)
+}
+
+/// A number of the command of that name, in any case, below [`numbers`]: for tables beside this
+/// one.
+#[must_use]
+pub fn number(name: &[u8]) -> Option<usize> {
     let mut place = place(name);
     loop {
         let spec = (*PLACES.get(place)?)?;
         if spec.name.as_bytes().eq_ignore_ascii_case(name) {
-            return Some(spec);
+            return Some(place);
         }
         place = (place + 1) % PLACES_LEN;
     }
+}
+
+/// The names of the commands by their numbers; empty where a number is no command's.
+#[must_use]
+pub fn numbers() -> Vec<&'static str> {
+    PLACES.iter().map(|spec| spec.map_or("", |spec| spec.name)).collect()
 }
 
 /// The command of a name, or of both names with a bar between them.

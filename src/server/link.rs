@@ -1,0 +1,275 @@
+//! A link: the socket of a connection, with or without TLS, what came from it and what is to go.
+//!
+//! Reading goes on while replies wait to be sent, because there are clients that send everything
+//! before they read anything. Where more waits than the high-water mark, reading stops; where more
+//! waits than may, the connection ends.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::io::poll_read_buf;
+
+use super::metrics::{CloseReason, Protocol};
+use super::peer::{Order, Peer};
+use super::shared::Shared;
+
+/// How much room there is at least for what comes.
+const READ_BYTES: usize = 16 << 10;
+/// Replies that take no more are not counted: every connection has so much.
+const FREE_BYTES: usize = 64 << 10;
+
+/// A socket.
+pub(crate) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What happened on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// More has come.
+    Read,
+    /// Nothing more will come.
+    Ended,
+    /// As much was sent as was asked for.
+    Sent,
+}
+
+/// What a client is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// That it logs in.
+    Login,
+    /// A request.
+    Request,
+    /// The rest of a request.
+    Rest,
+}
+
+/// Why a link is of no more use.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The peer or the network did it.
+    Io,
+    /// The server did it.
+    Closed(CloseReason),
+}
+
+pub(crate) struct Link {
+    transport: Transport,
+    pub(crate) input: BytesMut,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) peer: Arc<Peer>,
+    /// How much of the replies is sent already.
+    sent: usize,
+    /// What of the replies is counted.
+    held: usize,
+    protocol: Protocol,
+}
+
+impl Link {
+    pub(crate) fn new(transport: Transport, shared: Arc<Shared>, peer: Arc<Peer>) -> Link {
+        let input = BytesMut::with_capacity(READ_BYTES);
+        Link { transport, input, shared, peer, sent: 0, held: 0, protocol: Protocol::Resp }
+    }
+
+    /// Says what is spoken, for the counters.
+    pub(crate) fn speaks(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
+    /// How many bytes of replies are not sent yet.
+    pub(crate) fn unsent(&self, replies: &[u8]) -> usize {
+        replies.len() - self.sent
+    }
+
+    /// Sends what can be sent, and waits until more has come.
+    pub(crate) async fn read(
+        &mut self,
+        replies: &mut Vec<u8>,
+        awaited: Awaited,
+    ) -> Result<Turn, Broken> {
+        self.turn(replies, Some(awaited), 0).await
+    }
+
+    /// Tells the peer that nothing more comes, where that can be told at once.
+    pub(crate) async fn end(&mut self) {
+        self.transport.end().await;
+    }
+
+    /// Sends until no more than `left` bytes are left.
+    pub(crate) async fn send(&mut self, replies: &mut Vec<u8>, left: usize) -> Result<(), Broken> {
+        self.turn(replies, None, left).await.map(|_| ())
+    }
+
+    async fn turn(
+        &mut self,
+        replies: &mut Vec<u8>,
+        awaited: Option<Awaited>,
+        left: usize,
+    ) -> Result<Turn, Broken> {
+        let peer = Arc::clone(&self.peer);
+        let mut ordered = std::pin::pin!(peer.ordered.notified());
+        let limit = match awaited {
+            Some(Awaited::Login) => self.shared.config.unauthenticated_buffer_bytes_max,
+            _ => self.shared.config.output_bytes_per_connection_max,
+        };
+        poll_fn(|context| {
+            loop {
+                self.flush(replies, context)?;
+                if awaited.is_none() && self.unsent(replies) <= left {
+                    return Poll::Ready(Ok(Turn::Sent));
+                }
+                self.count(replies, limit)?;
+                if awaited.is_some()
+                    && let Poll::Ready(turn) = self.poll_input(context)
+                {
+                    return Poll::Ready(turn);
+                }
+                match peer.order() {
+                    Order::GoOn => {}
+                    Order::End(reason) => return Poll::Ready(Err(Broken::Closed(reason))),
+                    // Nothing more has come, or is wanted.
+                    Order::Finish if awaited.is_some() => return Poll::Ready(Ok(Turn::Ended)),
+                    Order::Finish => {}
+                }
+                self.set_deadline(awaited, replies);
+                // An order that came meanwhile is seen at the next turn of the loop.
+                if ordered.as_mut().poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                ordered.set(peer.ordered.notified());
+            }
+        })
+        .await
+    }
+
+    /// Writes as much as the socket takes.
+    fn flush(&mut self, replies: &mut Vec<u8>, context: &mut Context<'_>) -> Result<(), Broken> {
+        while let Some(rest) = replies.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.transport.poll_write(context, rest) {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(Broken::Io),
+                Poll::Ready(Ok(written)) => {
+                    self.sent += written;
+                    self.shared.metrics.sent(self.protocol, written as u64);
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.sent == replies.len() {
+            if self.sent > 0 {
+                (self.sent, *replies) = (0, emptied(std::mem::take(replies)));
+                // TLS holds back what it has encrypted. It goes on with the next turn.
+                if let Poll::Ready(Err(_)) = self.transport.poll_flush(context) {
+                    return Err(Broken::Io);
+                }
+            }
+        } else if self.sent > replies.len() / 2 && self.sent > FREE_BYTES {
+            replies.drain(..self.sent);
+            self.sent = 0;
+        }
+        Ok(())
+    }
+
+    /// Ends the connection where its replies are too many.
+    fn count(&mut self, replies: &[u8], limit: usize) -> Result<(), Broken> {
+        let unsent = self.unsent(replies);
+        let now = if unsent > FREE_BYTES { unsent } else { 0 };
+        if now == self.held {
+            return Ok(());
+        }
+        let has_room = self.shared.hold_output(self.held, now);
+        self.held = now;
+        match has_room && unsent <= limit {
+            true => Ok(()),
+            false => Err(Broken::Closed(CloseReason::Output)),
+        }
+    }
+
+    fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<Result<Turn, Broken>> {
+        self.input.reserve(READ_BYTES);
+        Poll::Ready(match ready!(self.transport.poll_read(context, &mut self.input)) {
+            Ok(0) => Ok(Turn::Ended),
+            Ok(read) => {
+                self.shared.metrics.received(self.protocol, read as u64);
+                Ok(Turn::Read)
+            }
+            Err(_) => Err(Broken::Io),
+        })
+    }
+
+    /// Says until when the peer has to do what is waited for.
+    fn set_deadline(&self, awaited: Option<Awaited>, replies: &[u8]) {
+        let config = &self.shared.config;
+        let (time_ms, reason) = match awaited {
+            // Since the connection began; set there.
+            Some(Awaited::Login) => return,
+            _ if self.unsent(replies) > 0 => (config.request_timeout_ms, CloseReason::Output),
+            None => (0, CloseReason::Output),
+            Some(Awaited::Rest) => (config.request_timeout_ms, CloseReason::Request),
+            Some(Awaited::Request) => (config.idle_timeout_ms, CloseReason::Idle),
+        };
+        let now_ms = self.shared.coarse_ms();
+        self.peer.active_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
+        let deadline_ms = if time_ms == 0 { 0 } else { now_ms.saturating_add(time_ms) };
+        self.peer.wait_until(deadline_ms, reason);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shared.hold_output(self.held, 0);
+    }
+}
+
+/// The same memory without what was in it, if it is not too much to keep.
+fn emptied(mut replies: Vec<u8>) -> Vec<u8> {
+    replies.clear();
+    replies.shrink_to(FREE_BYTES);
+    replies
+}
+
+impl Transport {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        input: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Transport::Plain(stream) => poll_read_buf(Pin::new(stream), context, input),
+            Transport::Tls(stream) => poll_read_buf(Pin::new(stream), context, input),
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(_) => Poll::Ready(Ok(())),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    async fn end(&mut self) {
+        let _ = poll_fn(|context| match self {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Tls(stream) => match Pin::new(stream).poll_shutdown(context) {
+                Poll::Pending => Poll::Ready(Ok(())),
+                ended => ended,
+            },
+        })
+        .await;
+    }
+}

@@ -1,0 +1,7 @@
+//! A connection that speaks the project's own protocol.
+
+use super::link::{Broken, Link};
+
+pub(crate) async fn serve(_link: &mut Link) -> Result<(), Broken> {
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! What all connections of a server share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::config::Config;
+use super::metrics::Metrics;
+use super::password::Password;
+use super::peer::Peers;
+use super::serve::Started;
+use super::shutdown::Shutdown;
+use super::slow_log::SlowLog;
+use crate::engine::KvsEngine;
+
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) engine: Arc<dyn KvsEngine>,
+    pub(crate) password: Option<Arc<Password>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) slow_log: Arc<SlowLog>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) since: Instant,
+    /// When everything was last made durable because a client asked, in seconds since 1970.
+    pub(crate) last_save_s: AtomicU64,
+    /// The bytes of replies that connections hold.
+    output_bytes: AtomicUsize,
+    /// Milliseconds since the start, as of the last tick.
+    coarse_ms: AtomicU64,
+}
+
+/// How often deadlines are looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+impl Shared {
+    pub(crate) fn new(started: &Started) -> Shared {
+        Shared {
+            config: Arc::clone(&started.config),
+            engine: Arc::clone(&started.engine),
+            password: started.password.clone(),
+            metrics: Arc::clone(&started.metrics),
+            slow_log: Arc::clone(&started.slow_log),
+            shutdown: started.shutdown.clone(),
+            peers: Arc::default(),
+            since: Instant::now(),
+            last_save_s: AtomicU64::new(unix_time().as_secs()),
+            output_bytes: AtomicUsize::new(0),
+            coarse_ms: AtomicU64::new(1),
+        }
+    }
+
+    /// The time since the start in milliseconds, a tick late at most. It costs nothing to ask.
+    pub(crate) fn coarse_ms(&self) -> u64 {
+        self.coarse_ms.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the clock, and ends connections that are late.
+    pub(crate) fn tick(&self) {
+        let now_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        self.coarse_ms.store(now_ms, Ordering::Relaxed);
+        self.peers.end_late(now_ms);
+    }
+
+    /// Counts what the replies of a connection take, instead of what they took before. False:
+    /// there is no room for them.
+    pub(crate) fn hold_output(&self, before: usize, now: usize) -> bool {
+        if now > before {
+            let held = self.output_bytes.fetch_add(now - before, Ordering::Relaxed);
+            held + (now - before) <= self.config.output_bytes_max
+        } else {
+            self.output_bytes.fetch_sub(before - now, Ordering::Relaxed);
+            true
+        }
+    }
+}
+
+/// The time since 1970-01-01 UTC.
+pub(crate) fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
