@@ -1,5 +1,7 @@
 //! The binary `kvs-server` up to where it serves: what it prints, and how it refuses.
+
 #![cfg(feature = "server")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::net::TcpListener;
 use std::process::{Command, Output};

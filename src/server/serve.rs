@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::admin::{self, Watched};
