@@ -1,7 +1,367 @@
-//! A connection that speaks the Redis protocol.
+//! A connection that speaks the Redis protocol: requests in, replies out, in their order.
+//!
+//! All complete requests of a read are taken; those on keys and values are gathered and executed
+//! together, before anything else is. Replies leave with one write.
 
-use super::link::{Broken, Link};
+mod answer;
+mod clients;
+mod info;
+mod keyspace;
+mod login;
+mod parameters;
+mod transaction;
 
-pub(crate) async fn serve(_link: &mut Link) -> Result<(), Broken> {
-    Ok(())
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::execute::execute;
+use super::link::{Awaited, Broken, Link, Turn};
+use super::metrics::{CloseReason, Protocol};
+use super::peer::Peer;
+use super::shared::Shared;
+use super::step::{Replies, Step};
+use super::steps::reply_error;
+use super::transaction::Watched;
+use crate::protocol::resp::command::ReplyMode;
+use crate::protocol::resp::table::{self, Flag, Spec};
+use crate::protocol::resp::{
+    Command, Parser, ProtocolError, ReplyError, RequestLimits, RespReplies, RespVersion, StringStep,
+};
+use transaction::Transaction;
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(link: &mut Link) -> Result<(), Broken> {
+    let mut session = Session::new(Arc::clone(&link.shared), Arc::clone(&link.peer));
+    let high_water = link.shared.config.output_high_water_bytes;
+    loop {
+        let state = session.execute_input(link, high_water).await;
+        let replies = session.replies.bytes();
+        match state {
+            State::Hungry => {
+                let awaited = match (session.is_known, session.parser.is_inside(&link.input)) {
+                    (false, _) => Awaited::Login,
+                    (true, false) => Awaited::Request,
+                    (true, true) => Awaited::Rest,
+                };
+                if link.read(replies, awaited).await? == Turn::Ended {
+                    return link.send(replies, 0).await;
+                }
+            }
+            State::Full => link.send(replies, high_water / 2).await?,
+            State::Done => return link.send(replies, 0).await,
+            State::Broken(is_told) => {
+                link.shared.metrics.protocol_error(Protocol::Resp);
+                if is_told {
+                    link.send(replies, 0).await?;
+                }
+                return Err(Broken::Closed(CloseReason::Protocol));
+            }
+        }
+    }
+}
+
+/// Where a session stands after it has executed what it could.
+enum State {
+    /// It needs more input.
+    Hungry,
+    /// More replies wait than should.
+    Full,
+    /// The client has asked for the end.
+    Done,
+    /// What came is not the protocol. Whether the client is told so.
+    Broken(bool),
+}
+
+/// Whether a connection goes on after a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    Quit,
+}
+
+/// What is known of a connection.
+struct Session {
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    parser: Parser,
+    replies: RespReplies,
+    /// Whether the client has logged in, or need not.
+    is_known: bool,
+    /// Steps that were taken and not executed yet, and the numbers of their commands.
+    steps: Vec<StringStep>,
+    commands: Vec<usize>,
+    transaction: Option<Transaction>,
+    watched: Vec<Watched>,
+    is_muted: bool,
+    /// Replies to so many commands are not sent.
+    skipped: u8,
+}
+
+impl Session {
+    fn new(shared: Arc<Shared>, peer: Arc<Peer>) -> Session {
+        let is_known = shared.password.is_none();
+        peer.about().resp_version = RespVersion::Two.number();
+        Session {
+            shared,
+            peer,
+            parser: Parser::new(),
+            replies: RespReplies::new(RespVersion::Two),
+            is_known,
+            steps: Vec::new(),
+            commands: Vec::new(),
+            transaction: None,
+            watched: Vec::new(),
+            is_muted: false,
+            skipped: 0,
+        }
+    }
+
+    fn limits(&self) -> RequestLimits {
+        let config = &self.shared.config;
+        let mut limits = RequestLimits::default();
+        limits.argument_bytes_max = config.value_bytes_max.max(config.key_bytes_max);
+        limits.arguments_max = config.arguments_max;
+        limits.request_bytes_max = config.command_bytes_max;
+        if self.is_known {
+            return limits;
+        }
+        limits.arguments_max = config.unauthenticated_arguments_max;
+        limits.argument_bytes_max = config.unauthenticated_argument_bytes_max;
+        limits.buffer_bytes_max = config.unauthenticated_buffer_bytes_max;
+        limits.before_login()
+    }
+
+    /// Executes the requests that have come, as long as their replies are not too many.
+    async fn execute_input(&mut self, link: &mut Link, high_water: usize) -> State {
+        let mut limits = self.limits();
+        loop {
+            if link.unsent(self.replies.bytes()) > high_water {
+                return State::Full;
+            }
+            if !self.steps.is_empty() && self.steps.len() >= STEPS_MAX {
+                self.execute_steps(high_water).await;
+                continue;
+            }
+            match self.parser.next(&mut link.input, &limits) {
+                Ok(Some(request)) => {
+                    let was_known = self.is_known;
+                    if self.take(request, high_water).await == Flow::Quit {
+                        return State::Done;
+                    }
+                    if was_known != self.is_known {
+                        limits = self.limits();
+                    }
+                }
+                Ok(None) if self.steps.is_empty() => return State::Hungry,
+                Ok(None) => self.execute_steps(high_water).await,
+                Err(error) => return self.give_up(error, high_water).await,
+            }
+        }
+    }
+
+    async fn give_up(&mut self, error: ProtocolError, high_water: usize) -> State {
+        while !self.steps.is_empty() {
+            self.execute_steps(high_water).await;
+        }
+        tracing::debug!(client = %self.peer.addr, "protocol error: {error}");
+        let Some(text) = error.text() else {
+            return State::Broken(false);
+        };
+        self.replies.error_text(&text);
+        State::Broken(true)
+    }
+
+    /// Takes a request: gathers it, or executes it.
+    async fn take(&mut self, request: Vec<Bytes>, high_water: usize) -> Flow {
+        let number = request.first().and_then(|name| table::number(name));
+        let resolved = table::resolve(&request);
+        // The usual case, without a detour.
+        if self.is_known && self.transaction.is_none() && !self.is_muted && self.skipped == 0 {
+            if let Ok(spec) = resolved {
+                match spec.parse(request) {
+                    Ok(Command::Step(step)) => {
+                        self.steps.push(step);
+                        self.commands.push(number.unwrap_or_default());
+                        return Flow::GoOn;
+                    }
+                    parsed => return self.do_alone(spec, number, parsed, high_water).await,
+                }
+            }
+        }
+        self.take_otherwise(request, resolved, number, high_water).await
+    }
+
+    /// The same where something stands in the way.
+    async fn take_otherwise(
+        &mut self,
+        request: Vec<Bytes>,
+        resolved: Result<&'static Spec, ReplyError>,
+        number: Option<usize>,
+        high_water: usize,
+    ) -> Flow {
+        self.execute_all(high_water).await;
+        let before = self.replies.bytes().len();
+        let was_muted = self.is_muted;
+        let flow = match resolved {
+            Err(error) => {
+                self.refuse(number, &error);
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.is_broken = true;
+                }
+                Flow::GoOn
+            }
+            Ok(spec) if !self.is_known && !spec.has(Flag::NoAuth) => {
+                self.refuse(number, &ReplyError::new("NOAUTH Authentication required."));
+                Flow::GoOn
+            }
+            Ok(spec) if self.transaction.is_some() && transaction::is_queued(spec) => {
+                self.queue(spec, request);
+                Flow::GoOn
+            }
+            Ok(spec) => match spec.parse(request) {
+                Ok(Command::Step(step)) => {
+                    self.steps.push(step);
+                    self.commands.push(number.unwrap_or_default());
+                    self.execute_all(high_water).await;
+                    Flow::GoOn
+                }
+                parsed => self.do_alone(spec, number, parsed, high_water).await,
+            },
+        };
+        self.mute(before, was_muted);
+        flow
+    }
+
+    /// Takes back replies that the client does not want.
+    fn mute(&mut self, before: usize, was_muted: bool) {
+        if self.skipped > 0 {
+            self.skipped -= 1;
+            self.replies.bytes().truncate(before);
+        } else if self.is_muted && was_muted {
+            self.replies.bytes().truncate(before);
+        }
+    }
+
+    fn set_reply_mode(&mut self, mode: ReplyMode) {
+        match mode {
+            ReplyMode::On => {
+                self.is_muted = false;
+                self.replies.ok();
+            }
+            ReplyMode::Off => self.is_muted = true,
+            // The next one; this one says nothing in any case.
+            ReplyMode::Skip if !self.is_muted => self.skipped = 1,
+            ReplyMode::Skip => {}
+        }
+    }
+
+    /// Executes a command that is no step.
+    async fn do_alone(
+        &mut self,
+        spec: &'static Spec,
+        number: Option<usize>,
+        parsed: Result<Command, ReplyError>,
+        high_water: usize,
+    ) -> Flow {
+        self.execute_all(high_water).await;
+        let command = match parsed {
+            Ok(command) => command,
+            Err(error) => {
+                self.refuse(number, &error);
+                return Flow::GoOn;
+            }
+        };
+        let begun = Instant::now();
+        self.peer.about().last_command = spec.name();
+        let flow = self.answer(command).await;
+        if let Some(number) = number {
+            self.record(number, begun, || vec![Bytes::from_static(spec.name().as_bytes())]);
+        }
+        flow
+    }
+
+    fn refuse(&mut self, number: Option<usize>, error: &ReplyError) {
+        if let Some(number) = number {
+            self.shared.metrics.record_error(number);
+        }
+        self.replies.error(error);
+    }
+
+    /// Executes all steps that were taken.
+    async fn execute_all(&mut self, high_water: usize) {
+        while !self.steps.is_empty() {
+            self.execute_steps(high_water).await;
+        }
+    }
+
+    /// Executes steps, until all are done or there are many replies.
+    async fn execute_steps(&mut self, high_water: usize) {
+        let begun = Instant::now();
+        let limit = self.replies.bytes().len().saturating_add(high_water);
+        let engine = &*self.shared.engine;
+        let done = execute(engine, &self.steps, &mut self.replies, limit).await;
+        let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        for number in self.commands.iter().take(done) {
+            self.shared.metrics.record(*number, nanos);
+        }
+        if self.shared.slow_log.is_slow(nanos / 1000) {
+            for (step, number) in self.steps.iter().zip(&self.commands).take(done) {
+                note_slow(&self.shared, &self.peer, nanos / 1000, || described(step, *number));
+            }
+        }
+        if let Some(number) = self.commands.last() {
+            self.peer.about().last_command = NAMES.get(*number).copied().unwrap_or_default();
+        }
+        if done == self.steps.len() {
+            self.steps.clear();
+            self.commands.clear();
+        } else {
+            self.steps.drain(..done);
+            self.commands.drain(..done);
+        }
+    }
+
+    fn record(&self, number: usize, begun: Instant, arguments: impl FnOnce() -> Vec<Bytes>) {
+        let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.shared.metrics.record(number, nanos);
+        if self.shared.slow_log.is_slow(nanos / 1000) {
+            note_slow(&self.shared, &self.peer, nanos / 1000, arguments);
+        }
+    }
+
+    /// Says that an engine has failed.
+    fn fail(&mut self, error: &crate::KvsError) {
+        tracing::warn!(client = %self.peer.addr, "{error}");
+        self.replies.error(&reply_error(error));
+    }
+}
+
+/// The most steps that are gathered.
+const STEPS_MAX: usize = 4096;
+
+/// The names of the commands by their numbers.
+static NAMES: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(table::numbers);
+
+fn note_slow(
+    shared: &Shared,
+    peer: &Peer,
+    micros: u64,
+    arguments: impl FnOnce() -> Vec<Bytes>,
+) {
+    shared.metrics.slow_command();
+    let (arguments, name) = (arguments(), peer.about().name.clone());
+    shared.slow_log.note(micros, arguments.iter().map(|it| &it[..]), peer.addr, &name);
+}
+
+/// A step for the log of slow commands: its name and its keys. Values are not told.
+fn described(step: &StringStep, number: usize) -> Vec<Bytes> {
+    let name = NAMES.get(number).copied().unwrap_or_default();
+    let mut described = vec![Bytes::from_static(name.as_bytes())];
+    step.reads(&mut described);
+    step.writes(&mut described);
+    let mut seen = std::collections::HashSet::new();
+    described.retain(|argument| seen.insert(argument.clone()));
+    described
 }

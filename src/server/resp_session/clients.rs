@@ -1,0 +1,140 @@
+//! `CLIENT`: connections about themselves and each other.
+
+use std::sync::atomic::Ordering;
+
+use super::Session;
+use crate::protocol::resp::ReplyError;
+use crate::protocol::resp::command::{ClientCommand, ClientFilter, ClientKind, KillFilter};
+use crate::server::metrics::CloseReason;
+use crate::server::peer::Peer;
+
+pub(super) const NO_NAME: ReplyError =
+    ReplyError::new("ERR Client names cannot contain spaces, newlines or special characters.");
+
+/// Whether a client can be called that.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_graphic)
+}
+
+impl Session {
+    pub(super) fn client(&mut self, command: ClientCommand) {
+        match command {
+            ClientCommand::Id => {
+                self.replies.integer(i64::try_from(self.peer.id).unwrap_or(i64::MAX));
+            }
+            ClientCommand::GetName => {
+                let name = self.peer.about().name.clone();
+                self.replies.bulk_or_null((!name.is_empty()).then_some(&name[..]));
+            }
+            ClientCommand::SetName(name) => {
+                if !is_name(&name) {
+                    return self.replies.error(&NO_NAME);
+                }
+                self.peer.about().name = name.to_vec();
+                self.replies.ok();
+            }
+            ClientCommand::SetInfo { is_name: is_library, value } => {
+                if !is_name(&value) {
+                    let what = if is_library { "lib-name" } else { "lib-ver" };
+                    return self.replies.error(&ReplyError::from_text(format!(
+                        "ERR {what} cannot contain spaces, newlines or special characters."
+                    )));
+                }
+                let mut about = self.peer.about();
+                match is_library {
+                    true => about.library = value.to_vec(),
+                    false => about.library_version = value.to_vec(),
+                }
+                drop(about);
+                self.replies.ok();
+            }
+            ClientCommand::Info => {
+                let line = self.line_about(&self.peer);
+                self.replies.verbatim(&line);
+            }
+            ClientCommand::List(filter) => self.list_clients(&filter),
+            ClientCommand::KillAddress(address) => {
+                let filter = KillFilter { address: Some(address), includes_self: true, ..KillFilter::default() };
+                match self.kill(&filter) {
+                    0 => self.replies.error(&ReplyError::new("ERR No such client")),
+                    _ => self.replies.ok(),
+                }
+            }
+            ClientCommand::Kill(filter) => {
+                let killed = self.kill(&filter);
+                self.replies.count(killed);
+            }
+            ClientCommand::Reply(mode) => self.set_reply_mode(mode),
+            ClientCommand::NoEvict(_) | ClientCommand::NoTouch(_) => self.replies.ok(),
+        }
+    }
+
+    fn list_clients(&mut self, filter: &ClientFilter) {
+        let mut lines = Vec::new();
+        for peer in self.shared.peers.all() {
+            let is_wanted = match filter {
+                ClientFilter::All => true,
+                ClientFilter::Kind(kind) => *kind == ClientKind::Normal,
+                ClientFilter::Ids(ids) => ids.contains(&peer.id),
+            };
+            if is_wanted {
+                lines.extend(self.line_about(&peer));
+            }
+        }
+        self.replies.verbatim(&lines);
+    }
+
+    /// Ends connections, and says how many.
+    fn kill(&self, filter: &KillFilter) -> usize {
+        let is_wanted = |peer: &&std::sync::Arc<Peer>| {
+            let is_at = |wanted: &Option<bytes::Bytes>, addr: std::net::SocketAddr| {
+                wanted.as_ref().is_none_or(|wanted| addr.to_string().as_bytes() == &wanted[..])
+            };
+            filter.id.is_none_or(|id| id == peer.id)
+                && filter.kind.is_none_or(|kind| kind == ClientKind::Normal)
+                && is_at(&filter.address, peer.addr)
+                && is_at(&filter.local_address, peer.local_addr)
+                && (filter.includes_self || peer.id != self.peer.id)
+        };
+        let all = self.shared.peers.all();
+        all.iter()
+            .filter(is_wanted)
+            .map(|peer| match peer.id == self.peer.id {
+                // It is told so first.
+                true => peer.finish(),
+                false => peer.end(CloseReason::Killed),
+            })
+            .count()
+    }
+
+    /// A connection in the words of Redis.
+    fn line_about(&self, peer: &Peer) -> Vec<u8> {
+        let about = peer.about().clone();
+        let idle_ms =
+            self.shared.coarse_ms().saturating_sub(peer.active_ms.load(Ordering::Relaxed));
+        let queued = about.queued.map_or(-1, |queued| i64::try_from(queued).unwrap_or(i64::MAX));
+        let mut line =
+            format!("id={} addr={} laddr={} fd=-1 name=", peer.id, peer.addr, peer.local_addr)
+                .into_bytes();
+        line.extend(&about.name);
+        let flags = if about.queued.is_some() { "x" } else { "N" };
+        line.extend(
+            format!(
+                " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi={queued} watch={} \
+                 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 \
+                 tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name=",
+                peer.since.elapsed().as_secs(),
+                idle_ms / 1000,
+                about.watched,
+                if about.last_command.is_empty() { "NULL" } else { about.last_command },
+                about.resp_version,
+            )
+            .into_bytes(),
+        );
+        line.extend(&about.library);
+        line.extend(b" lib-ver=");
+        line.extend(&about.library_version);
+        line.push(b'\n');
+        line
+    }
+}
