@@ -24,10 +24,13 @@ pub(crate) mod link;
 pub(crate) mod proto_session;
 pub(crate) mod resp_session;
 pub(crate) mod run;
+pub(crate) mod open_engine;
 #[cfg(test)]
 mod test_engine;
 
 pub use config::Config;
+pub use open_engine::open_engine;
 pub use password::{Password, PasswordError};
+pub use run::run;
 pub use serve::{ServeError, Started, serve};
 pub use tls::TlsError;
