@@ -190,7 +190,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn trying_the_last_star_alone_is_enough(pieces in vec(piece(), 0..8), text in "[ab*]{1,8}") {
+        fn trying_the_last_star_alone_is_enough(
+            pieces in vec(piece(), 0..8),
+            text in "[ab*]{1,8}",
+        ) {
             let pattern = pieces.concat();
             prop_assert_eq!(
                 matches(pattern.as_bytes(), text.as_bytes()),

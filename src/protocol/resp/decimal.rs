@@ -42,7 +42,8 @@ impl Addend {
     /// use kvs::protocol::resp::decimal::Addend;
     /// let sum = |a: &str, b: &str| {
     ///     let a = Addend::parse(a.as_bytes())?;
-    ///     a.sum(&Addend::parse(b.as_bytes())?).map(|sum| String::from_utf8_lossy(&sum).into_owned())
+    ///     let sum = a.sum(&Addend::parse(b.as_bytes())?)?;
+    ///     String::from_utf8(sum).ok()
     /// };
     /// assert_eq!(sum("0.1", "0.2").as_deref(), Some("0.3"));
     /// assert_eq!(sum("10.50", "-0.5").as_deref(), Some("10"));

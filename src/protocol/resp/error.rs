@@ -23,8 +23,44 @@ impl ReplyError {
     /// A value would be longer than one may be.
     pub const VALUE_TOO_LONG: ReplyError =
         ReplyError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
-    /// There is one database.
+    /// There is no database of that number.
     pub const NO_SUCH_DATABASE: ReplyError = ReplyError::new("ERR DB index is out of range");
+    /// The client has yet to log in.
+    pub const NOT_LOGGED_IN: ReplyError = ReplyError::new("NOAUTH Authentication required.");
+    /// The same, for `HELLO` without `AUTH`.
+    pub const HELLO_NOT_LOGGED_IN: ReplyError = ReplyError::new(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+         <proto> AUTH <user> <pass> option can be used to authenticate the client and select the \
+         RESP protocol version at the same time",
+    );
+    /// There is no such user, or it has another password.
+    pub const WRONG_PASSWORD: ReplyError =
+        ReplyError::new("WRONGPASS invalid username-password pair or user is disabled.");
+    /// A password was given, and none is needed.
+    pub const NO_PASSWORD: ReplyError = ReplyError::new(
+        "ERR AUTH <password> called without any password configured for the default user. Are you \
+         sure your configuration is correct?",
+    );
+    /// A transaction has begun already.
+    pub const NESTED_MULTI: ReplyError = ReplyError::new("ERR MULTI calls can not be nested");
+    /// A transaction has begun already, too late to watch.
+    pub const WATCH_IN_MULTI: ReplyError = ReplyError::new("ERR WATCH inside MULTI is not allowed");
+    /// No transaction has begun.
+    pub const EXEC_WITHOUT_MULTI: ReplyError = ReplyError::new("ERR EXEC without MULTI");
+    /// No transaction has begun.
+    pub const DISCARD_WITHOUT_MULTI: ReplyError = ReplyError::new("ERR DISCARD without MULTI");
+    /// A command of the transaction could not be queued.
+    pub const EXEC_ABORTED: ReplyError =
+        ReplyError::new("EXECABORT Transaction discarded because of previous errors.");
+    /// A command with the flag `no_multi`.
+    pub const NOT_IN_TRANSACTION: ReplyError =
+        ReplyError::new("ERR Command not allowed inside a transaction");
+    /// `SHUTDOWN ABORT` when nothing ends.
+    pub const NO_SHUTDOWN: ReplyError = ReplyError::new("ERR No shutdown in progress.");
+    /// `CLIENT KILL` of an address that nobody has.
+    pub const NO_SUCH_CLIENT: ReplyError = ReplyError::new("ERR No such client");
+    /// There are as many connections as may be.
+    pub const TOO_MANY_CLIENTS: ReplyError = ReplyError::new("ERR max number of clients reached");
 
     /// An error with that text.
     #[must_use]

@@ -10,11 +10,12 @@ use crate::protocol::resp::ReplyError;
 pub(crate) fn reply_error(error: &KvsError) -> ReplyError {
     match error {
         KvsError::DiskFull { .. } => ReplyError::new(
-            "MISCONF Errors writing to the log: no space left on the disk. Reads and removes go on.",
+            "MISCONF Errors writing to the log: no space left on the disk. \
+             Reads and removes go on.",
         ),
         KvsError::Poisoned { .. } => ReplyError::new(
-            "MISCONF Errors writing to the log: an earlier write failed, so no more are taken until \
-             the server is started again. Reads go on.",
+            "MISCONF Errors writing to the log: an earlier write failed, so no more are taken \
+             until the server is started again. Reads go on.",
         ),
         KvsError::StoreFull { .. } => {
             ReplyError::new("MISCONF Errors writing to the log: the store is full.")

@@ -48,7 +48,8 @@ pub(crate) fn setinfo(mut arguments: Arguments) -> Parsed {
         let text = format!("ERR {name} cannot contain spaces, newlines or special characters.");
         return Err(ReplyError::from_text(text));
     }
-    client(ClientCommand::SetInfo { is_name, value })
+    // A copy, as it is kept for long.
+    client(ClientCommand::SetInfo { is_name, value: Bytes::copy_from_slice(&value) })
 }
 
 pub(crate) fn list(mut arguments: Arguments) -> Parsed {

@@ -68,11 +68,12 @@ pub(crate) fn hello(mut arguments: Arguments) -> Parsed {
     Ok(Command::Hello(Box::new(hello)))
 }
 
-/// A name that a connection may have: of printable characters without blanks.
+/// A name that a connection may have: of printable characters without blanks. It is a copy, as it
+/// is kept for long, and would keep all that came with it.
 pub(super) fn client_name(name: Bytes) -> Result<Bytes, ReplyError> {
     let text = "ERR Client names cannot contain spaces, newlines or special characters.";
     match name.iter().all(u8::is_ascii_graphic) {
-        true => Ok(name),
+        true => Ok(Bytes::copy_from_slice(&name)),
         false => Err(ReplyError::new(text)),
     }
 }

@@ -1,5 +1,7 @@
 //! The commands on transactions.
 
+use bytes::Bytes;
+
 use crate::protocol::resp::arguments::Arguments;
 use crate::protocol::resp::command::Command;
 use crate::protocol::resp::error::ReplyError;
@@ -19,7 +21,9 @@ pub(crate) fn discard(_: Arguments) -> Parsed {
 }
 
 pub(crate) fn watch(arguments: Arguments) -> Parsed {
-    Ok(Command::Watch(arguments.all()))
+    // Copies, as they are kept for long, and would keep all that came with them.
+    let keys = arguments.all();
+    Ok(Command::Watch(keys.iter().map(|key| Bytes::copy_from_slice(key)).collect()))
 }
 
 pub(crate) fn unwatch(_: Arguments) -> Parsed {
