@@ -6,13 +6,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::running::server;
+use super::running::{server, skip};
 
 #[test]
 fn commands_are_asked_for_on_a_terminal() {
     // It makes the terminal.
     if !Command::new("script").arg("--version").output().is_ok_and(|it| it.status.success()) {
-        eprintln!("SKIPPED: there is no script(1) here");
+        skip("there is no script(1) here");
         return;
     }
     let Some(server) = server(&[]) else { return };
