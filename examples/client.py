@@ -6,7 +6,6 @@
 """
 
 import socket
-import struct
 import sys
 
 import kvs_pb2 as kvs
@@ -14,8 +13,7 @@ import kvs_pb2 as kvs
 
 class KvsError(Exception):
     def __init__(self, error):
-        super().__init__(error.text)
-        self.code, self.outcome_unknown = error.code, error.outcome_unknown
+        super().__init__(kvs.Code.Name(error.code), error.text)
 
 
 class Client:
@@ -30,11 +28,13 @@ class Client:
 
     def send(self, request_id, **kind):
         message = kvs.Request(id=request_id, **kind).SerializeToString()
-        self.socket.sendall(struct.pack(">I", len(message)) + message)
+        self.socket.sendall(len(message).to_bytes(4, "big") + message)
 
     def receive(self):
-        (length,) = struct.unpack(">I", self.reader.read(4))
+        length = int.from_bytes(self.reader.read(4), "big")
         response = kvs.Response.FromString(self.reader.read(length))
+        if length == 0:
+            raise EOFError("the server closed the connection")
         if response.WhichOneof("kind") == "error":
             raise KvsError(response.error)
         return response
@@ -45,9 +45,8 @@ class Client:
         return request_id
 
     def call(self, **kind):
-        request_id = self.ask(**kind)
+        self.ask(**kind)
         response = self.receive()
-        assert response.id == request_id
         return getattr(response, response.WhichOneof("kind"))
 
     def get(self, key):
@@ -77,5 +76,4 @@ def main():
         print(key.decode(), value.decode(), version > 0)
 
 
-if __name__ == "__main__":
-    main()
+main()

@@ -9,7 +9,8 @@ use super::failure::{Failure, name_of};
 /// The form of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// KEY<TAB>VALUE lines
+    /// A line of key, tab and value for each.
+    #[value(help = "KEY<TAB>VALUE lines")]
     Tsv,
     /// JSON objects, one a line
     Jsonl,

@@ -14,8 +14,8 @@
 //!   so.
 //!
 //! Every other write that may have reached the server ends with [`ClientError::Lost`] or
-//! [`ClientError::Timeout`], and [`ClientError::is_outcome_unknown`] is true. A call whose future is
-//! dropped may or may not have its effect; nothing else is disturbed by that.
+//! [`ClientError::Timeout`], and [`ClientError::is_outcome_unknown`] is true. A call whose future
+//! is dropped may or may not have its effect; nothing else is disturbed by that.
 //!
 //! Memory: at most [`ClientOptions::requests_in_flight_max`] requests wait for an answer, as many
 //! are queued, and callers beyond that wait; a stream has at most four pages on their way.

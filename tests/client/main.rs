@@ -22,3 +22,5 @@ mod command_line;
 mod end_to_end;
 #[cfg(test)]
 mod python;
+#[cfg(test)]
+mod prompt;

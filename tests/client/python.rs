@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::running::server;
+use super::running::{server, skip};
 
 /// Whether a command can be run; said aloud where not.
 fn is_there(command: &mut Command) -> bool {
     let is_there = command.output().is_ok_and(|output| output.status.success());
     if !is_there {
-        eprintln!("SKIPPED: {command:?} does not work here");
+        skip(&format!("{command:?} does not work here"));
     }
     is_there
 }

@@ -1,6 +1,6 @@
 //! The real server, in a process of its own, and `kvs-client` against it.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write, stderr};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -18,10 +18,16 @@ pub struct Server {
     child: Child,
 }
 
+/// Says that something was not tested. What a test prints is shown only if it fails; this is not
+/// printed by the test.
+pub fn skip(what: &str) {
+    writeln!(stderr(), "SKIPPED: {what}").unwrap();
+}
+
 /// A running server; none, said aloud, where the package has none.
 pub fn server(args: &[&str]) -> Option<Server> {
     let Some(binary) = SERVER else {
-        eprintln!("SKIPPED: this package has no kvs-server");
+        skip("this package has no kvs-server");
         return None;
     };
     let dir = tempfile::tempdir().unwrap();

@@ -26,7 +26,7 @@ A file:
   set stock/7 41 --expire-after-ms 60000
   rm \"basket 5\"
 
-Words are split as a shell does it: 'as it is', \"with \\n, \\t, \\xHH\". What a line may begin with:
+Words are split as a shell does it: 'as it is', \"with \\n, \\t, \\xHH\". The lines:
   set KEY VALUE [--expire-after-ms MS]
   rm KEY
   require KEY --absent | --present | --version N | --value V

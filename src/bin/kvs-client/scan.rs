@@ -17,9 +17,9 @@ Examples:
 
 /// Print keys and values in the order of the keys
 ///
-/// Prints KEY<TAB>VALUE lines as they are, or with --json an object a line, as export does; without
-/// --prefix, --from and --to, of all keys. What is printed is the state of one moment, if the
-/// engine of the server has snapshots and the connection does not break.
+/// Prints `KEY<TAB>VALUE` lines as they are, or with --json an object a line, as export does;
+/// without --prefix, --from and --to, of all keys. What is printed is the state of one moment, if
+/// the engine of the server has snapshots and the connection does not break.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -16,8 +16,8 @@ Examples:
 
 /// Print what is committed, in that order, as it comes
 ///
-/// A line for each change: SEQ<TAB>set<TAB>EXPIRY<TAB>KEY<TAB>VALUE with key and value as they
-/// are, or SEQ<TAB>remove<TAB>-<TAB>KEY; the expiry is - or in milliseconds since 1970-01-01 UTC.
+/// A line for each change: `SEQ<TAB>set<TAB>EXPIRY<TAB>KEY<TAB>VALUE` with key and value as they
+/// are, or `SEQ<TAB>remove<TAB>-<TAB>KEY`; the expiry is - or in milliseconds since 1970-01-01 UTC.
 /// With --json an object a line, as export does, with "seq" in it, and "removed":true instead of
 /// a value. All changes of a batch have one seq.
 ///

@@ -48,7 +48,7 @@ pub mod request {
         Scan(super::ScanRequest),
         #[prost(message, tag = "15")]
         Watch(super::WatchRequest),
-        /// For the stream with the same id; no response of its own.
+        /// For the stream with the same id; no response of its own, also where there is none.
         #[prost(message, tag = "16")]
         Grant(super::GrantRequest),
         /// For the stream with the same id; its end is the response.
