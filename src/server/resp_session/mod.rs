@@ -306,10 +306,17 @@ impl Session {
         for number in self.commands.iter().take(done) {
             self.shared.metrics.record(*number, nanos);
         }
-        if self.shared.slow_log.is_slow(nanos / 1000) {
-            for (step, number) in self.steps.iter().zip(&self.commands).take(done) {
-                note_slow(&self.shared, &self.peer, nanos / 1000, || described(step, *number));
-            }
+        // One line for all of them: nobody knows which was the slow one.
+        if self.shared.slow_log.is_slow(nanos / 1000)
+            && let (Some(step), Some(number)) = (self.steps.first(), self.commands.first())
+        {
+            note_slow(&self.shared, &self.peer, nanos / 1000, || {
+                let mut described = described(step, *number);
+                if done > 1 {
+                    described.push(Bytes::from(format!("(and {} more)", done - 1)));
+                }
+                described
+            });
         }
         if let Some(number) = self.commands.last() {
             self.peer.about().last_command = NAMES.get(*number).copied().unwrap_or_default();
