@@ -9,7 +9,7 @@ use crate::batch::{Batch, Expected, Operation, Requirement};
 use crate::error::KvsError;
 use crate::options::{Durability, Options, VALUE_BYTES_MAX};
 use crate::store::Store;
-use crate::store::group::{Check, Commits, Look, Vec1};
+use crate::store::group::{Check, Checks, Commits, Look};
 use crate::store::queue::Group;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
 
@@ -143,17 +143,19 @@ fn a_condition_is_not_refused_because_of_a_write_that_failed() {
     let mut group = Commits::default();
     for expected in [None, Some(Expected::Absent)] {
         let requirement = expected.map(|expected| Requirement { key: b"key".to_vec(), expected });
-        let checks = requirement.map(|requirement| Check { requirement, hash });
+        let all = requirement.map(|requirement| vec![Check { requirement, hash }]);
+        let checks = all.map(|all| Box::new(Checks { all, refused: None }));
         let look = Look { hash, seen: None, generation: core.keydir.generation() };
         let seq = core.next_seq.fetch_add(1, Ordering::SeqCst);
-        group.join(seq, &[set], Vec1::One(look), checks.into_iter().collect(), false);
+        group.join(seq, [(set, look)].into_iter(), checks, false);
     }
     let fault =
         Fault { kind: Some(CallKind::Write), after: 0, failure: Failure::Enospc, forever: true };
     scene.disk.set_fault(fault);
     core.commit(&mut group);
     for request in 0..2 {
-        assert!(matches!(group.outcome(request), Err(KvsError::DiskFull { .. })), "{request}");
+        let outcome = group.outcome(request..request + 1).first();
+        assert!(matches!(outcome, Some(Err(KvsError::DiskFull { .. }))), "{request}");
     }
     scene.disk.clear_faults();
     let absent = scene.store.compare_and_swap("key", Expected::Absent, Some("2")).unwrap();

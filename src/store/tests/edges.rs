@@ -14,7 +14,7 @@ use crate::error::KvsError;
 use crate::options::{BATCH_BYTES_MAX, Durability, Options, ReadPath};
 use crate::store::Store;
 use crate::store::disk::Disk;
-use crate::store::group::{Commits, Look, Vec1};
+use crate::store::group::{Commits, Look};
 use crate::store::hash::KeyHash;
 use crate::store::names;
 use crate::store::salvage::salvage_on;
@@ -128,9 +128,10 @@ pub fn a_remove_of_nothing_is_not_believed_when_what_removed_it_failed() {
         Operation::Remove { key: b"k" },
         Operation::Set { key: b"j", value: b"", expires_at_ms: None },
     );
-    group.join(1, &[remove, set], Vec1::Many(vec![look(), look()]), Vec::new(), false);
-    group.join(2, &[remove], Vec1::One(look()), Vec::new(), false);
-    group.join(3, &[Operation::Remove { key: b"other" }], Vec1::One(look()), Vec::new(), false);
+    let other = Operation::Remove { key: b"other" };
+    group.join(1, [(remove, look()), (set, look())].into_iter(), None, false);
+    group.join(2, [(remove, look())].into_iter(), None, false);
+    group.join(3, [(other, look())].into_iter(), None, false);
     // The batch removes the key, so the second request found nothing.
     group.requests[1].operations = 0..0;
     group.thin();
