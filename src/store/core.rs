@@ -59,7 +59,7 @@ pub(crate) struct Core {
     pub(crate) reserved_seq: AtomicU64,
     /// The highest seq that readers can see.
     pub(crate) published_seq: AtomicU64,
-    /// The log may lack records up to this seq: compaction went through them.
+    /// The log may lack records up to this seq, which was published: compaction went through them.
     pub(crate) compacted_seq: AtomicU64,
     /// How many watch what is published.
     pub(crate) watches: AtomicU64,

@@ -15,7 +15,7 @@ use super::hash::Hasher;
 use super::history::History;
 use super::keydir::Keydir;
 use super::load::{load, load_ordered};
-use super::manifest::{Manifest, Named, ReplaceError, SEQ_RESERVE, State};
+use super::manifest::{Manifest, NUMBER_MAX, Named, ReplaceError, SEQ_RESERVE, State};
 use super::names::SegmentId;
 use super::notice::Board;
 use super::pins::Pins;
@@ -258,8 +258,10 @@ fn next_seq(manifest: &Manifest, max_seq: u64) -> u64 {
     if kvs_bug!("no_seq_reserve") {
         return max_seq + 1;
     }
-    // After a clean close the reservation is exact; otherwise all of it may have been used.
-    manifest.reserved_seq.max(max_seq + 1)
+    // After a clean close the reservation is exact; otherwise all of it may have been used. Once, a
+    // clear called a seq gone that it had not taken.
+    let gone = manifest.compacted_seq().min(NUMBER_MAX);
+    manifest.reserved_seq.max(max_seq + 1).max(gone + 1)
 }
 
 /// Replaces the manifest, at the cost of what the store can do without if the disk is full. False:
