@@ -10,6 +10,8 @@ use super::scene::{Model, Scene, model};
 use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
 use crate::options::{Durability, Options};
+use crate::store::disk::Disk;
+use crate::store::names::{self, SegmentId};
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::CrashPlan;
 use crate::store::sim_disk::fault::{Failure, Fault};
@@ -171,6 +173,61 @@ fn a_backup_that_fails_leaves_the_store_and_the_one_before() {
         assert_eq!(restored(&scene.disk, None).unwrap(), scene.contents().unwrap());
         scene.expect(&[("a", "2"), ("b", "1"), ("c", "1")]);
     }
+}
+
+/// Flips a bit of a file where it holds these bytes.
+fn spoil(disk: &SimDisk, path: &Path, at: &str) {
+    let mut bytes = disk.bytes(path).unwrap();
+    let place = bytes.windows(at.len()).position(|it| it == at.as_bytes()).unwrap();
+    bytes[place] ^= 1;
+    disk.set_bytes(path, bytes);
+}
+
+#[test]
+fn a_backup_of_what_is_damaged_leaves_the_one_before() {
+    type Act = fn(&Scene) -> u64;
+    let acts: [Act; 2] = [
+        // What is damaged is new to the backup; what it has is gone from the store.
+        |scene| {
+            scene.store.compact().unwrap();
+            scene.store.segment_ids()[0]
+        },
+        // The backup has the beginning of what is damaged, in the segment in which the log grew.
+        Scene::rotate,
+    ];
+    for act in acts {
+        let scene = Scene::new();
+        scene.set("a", "first");
+        scene.store.backup(BACKUP).unwrap();
+        scene.set("b", "second");
+        spoil(&scene.disk, &Scene::segment(act(&scene)), "first");
+        for _ in 0..2 {
+            let backup = scene.store.backup(BACKUP);
+            assert!(matches!(backup, Err(KvsError::Corrupt { .. })), "{backup:?}");
+            assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("a", "first")]));
+        }
+    }
+}
+
+#[test]
+fn what_has_rotted_in_a_backup_is_taken_anew() {
+    let scene = Scene::new();
+    scene.set("a", "first");
+    let sealed = scene.rotate();
+    scene.set("b", "second");
+    scene.store.backup(BACKUP).unwrap();
+    let kept = Path::new(BACKUP).join(names::segment(SegmentId(sealed)));
+    // As on another file system: a file of its own.
+    let bytes = scene.disk.bytes(&kept).unwrap();
+    scene.disk.remove(&kept).unwrap();
+    scene.disk.set_bytes(&kept, bytes);
+    assert_eq!(scene.store.backup(BACKUP).unwrap().kept, 1);
+    spoil(&scene.disk, &kept, "first");
+    assert!(matches!(restored(&scene.disk, None), Err(KvsError::Corrupt { .. })));
+    let report = scene.store.backup(BACKUP).unwrap();
+    assert_eq!((report.kept, report.linked, report.copied), (0, 1, 1));
+    let both = model(&[("a", "first"), ("b", "second")]);
+    assert_eq!(restored(&scene.disk, None).unwrap(), both);
 }
 
 #[test]
