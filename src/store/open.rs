@@ -84,7 +84,7 @@ impl Core {
             Some(active) => active,
             None => begin_log(&shelf, &mut recovered, options, &number, &random)?,
         };
-        let board = Board::new(Weak::clone(lock));
+        let board = Board::new(Weak::clone(lock), random.next());
         let found = (recovered, active, segments);
         let core = Core::assemble(shelf, found, options, random, environment, board)?;
         // Without a ballast the store is as good, until the disk is full.

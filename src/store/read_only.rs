@@ -97,7 +97,7 @@ impl ReadOnlyStore {
         if !holds_store(&*place.disk, &place.directory)? {
             return Err(KvsError::NotAStore { path: place.directory });
         }
-        let sight = place.look()?;
+        let sight = place.look(None)?;
         let (sight, reading) = place.read(sight, 0)?;
         let (reading, sight) = (RwLock::new(Arc::new(reading)), Mutex::new(sight));
         Ok(ReadOnlyStore { shared: Arc::new(Shared { place, reading, sight }) })
@@ -131,7 +131,7 @@ impl ReadOnlyStore {
     /// ```
     pub fn refresh(&self) -> Result<bool> {
         let mut sight = lock(&self.shared.sight);
-        let now = self.shared.place.look()?;
+        let now = self.shared.place.look(Some(&sight))?;
         if now == *sight {
             return Ok(false);
         }

@@ -44,6 +44,8 @@ pub(crate) struct Sight {
     /// Whether a process has the directory open.
     is_owned: bool,
     notice: Notice,
+    /// The last life of the store that is known to have ended.
+    ended: Option<u64>,
 }
 
 /// What was read.
@@ -65,9 +67,10 @@ struct Change {
 
 impl Sight {
     /// How far the owner says that others may read. The word of one that is gone counts for
-    /// nothing: then all that is valid may be read.
+    /// nothing, though another may have the lock by now: then all that is valid may be read.
     fn readable(&self) -> Option<Readable> {
-        let readable = self.notice.readable.filter(|_| self.is_owned);
+        let is_said = self.is_owned && self.ended != Some(self.notice.life);
+        let readable = self.notice.readable.filter(|_| is_said);
         readable.filter(|_| !kvs_bug!("reader_ignores_notice"))
     }
 
@@ -81,23 +84,28 @@ impl Sight {
 }
 
 impl Place {
-    /// Looks at what says which bytes count.
-    pub(crate) fn look(&self) -> Result<Sight> {
+    /// Looks at what says which bytes count, after an earlier look.
+    pub(crate) fn look(&self, earlier: Option<&Sight>) -> Result<Sight> {
         let path = self.directory.join(names::LOCK);
         let manifest = || {
             let manifest = Manifest::load(&*self.disk, &self.directory)?;
             manifest.ok_or_else(|| KvsError::NotAStore { path: self.directory.clone() })
         };
         let mut before = manifest()?;
+        let mut ended = earlier.and_then(|earlier| earlier.ended);
         for _ in 0..TRIES {
+            let notice = Notice::read(&*self.disk, &self.directory)?;
             let is_owned = self.disk.is_locked(&path);
             let is_owned = is_owned.map_err(|error| KvsError::io("lock", &path, error))?;
-            let notice = Notice::read(&*self.disk, &self.directory)?;
+            // Whoever posted it had the lock then, and has it no longer.
+            if !is_owned && notice.readable.is_some() {
+                ended = Some(notice.life);
+            }
             // Before a manifest drops records, the notice covers what killed them. So a notice goes
             // with the manifest that is there before and after it is read.
             let after = manifest()?;
             if after == before {
-                return Ok(Sight { manifest: after, is_owned, notice });
+                return Ok(Sight { manifest: after, is_owned, notice, ended });
             }
             before = after;
         }
@@ -114,7 +122,7 @@ impl Place {
             }
             // Otherwise an owner may have come, and the log may have grown, or lost its tail. An
             // error may be one of a file that went meanwhile.
-            let now = self.look()?;
+            let now = self.look(Some(&sight))?;
             if now == sight {
                 return read.map(|reading| (sight, reading));
             }

@@ -15,7 +15,8 @@ use super::workload::{
 use crate::error::{KvsError, Result};
 use crate::options::{Options, ReadPath, SetOptions};
 use crate::store::disk::{Access, Disk, DiskFile, DiskLock};
-use crate::store::notice::lock_directory;
+use crate::store::names;
+use crate::store::notice::{Notice, lock_directory};
 use crate::store::reading::Place;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
@@ -340,6 +341,74 @@ fn a_directory_that_is_locked_but_not_written_to_can_be_read() {
     assert!(reader.refresh().unwrap(), "whether it is locked is part of what was looked at");
     assert!(!reader.refresh().unwrap());
     sees(&reader, &[("a", "1"), ("b", "1")]);
+}
+
+#[test]
+fn what_an_owner_said_does_not_count_for_the_next_one() {
+    let lock_path = Path::new(DIRECTORY).join(names::LOCK);
+    for is_killed in [true, false] {
+        let scene = Scene::new();
+        scene.set("a", "1");
+        post(&scene);
+        let beside = reader(&scene.disk).unwrap();
+        scene.set("b", "1");
+        let disk = if is_killed {
+            scene.die()
+        } else {
+            scene.store.close().unwrap();
+            scene.disk
+        };
+        let both = [("a", "1"), ("b", "1")];
+        assert!(beside.refresh().unwrap());
+        sees(&beside, &both);
+        // The next owner has the lock, and has not said anything yet.
+        let lock = disk.lock(&lock_path).unwrap().unwrap();
+        assert!(beside.refresh().unwrap());
+        sees(&beside, &both);
+        if !is_killed {
+            sees(&reader(&disk).unwrap(), &both);
+        }
+        drop(lock);
+        let scene = Scene::on(disk, 2).unwrap();
+        scene.set("c", "1");
+        assert!(beside.refresh().unwrap());
+        sees(&beside, &both);
+        post(&scene);
+        assert!(beside.refresh().unwrap());
+        sees(&beside, &[("a", "1"), ("b", "1"), ("c", "1")]);
+    }
+}
+
+#[test]
+fn an_owner_is_believed_that_says_what_the_one_before_it_said() {
+    let scene = Scene::new();
+    scene.set_durably("a", "1").unwrap();
+    post(&scene);
+    let disk = scene.die();
+    let beside = reader(&disk).unwrap();
+    let path = Path::new(DIRECTORY).join(names::LOCK);
+    let readable = |disk: &SimDisk| Notice::decode(&disk.bytes(&path).unwrap()).readable.unwrap();
+    let said = readable(&disk);
+    let scene = Scene::on(disk, 2).unwrap();
+    assert_eq!(readable(&scene.disk), said);
+    scene.set("a", "2");
+    assert!(beside.refresh().unwrap());
+    sees(&beside, &[("a", "1")]);
+}
+
+#[test]
+fn who_cannot_take_the_last_word_back_does_not_own_the_directory() {
+    let full =
+        Fault { kind: Some(CallKind::Write), after: 0, failure: Failure::Enospc, forever: false };
+    let scene = Scene::new();
+    scene.set("a", "1");
+    let disk = scene.die();
+    disk.set_fault(full);
+    let locked = lock_directory(&disk, Path::new(DIRECTORY)).map(drop);
+    assert!(matches!(locked, Err(KvsError::DiskFull { .. })), "{locked:?}");
+    Scene::on(disk.clone(), 2).unwrap().store.close().unwrap();
+    disk.set_fault(full);
+    drop(lock_directory(&disk, Path::new(DIRECTORY)).unwrap());
 }
 
 /// An owner that comes and goes while a reader reads on its own, before a segment is opened.
