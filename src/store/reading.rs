@@ -12,12 +12,12 @@ use super::group::Seen;
 use super::hash::{Hasher, KeyHash};
 use super::keydir::{Keydir, Location, Writer};
 use super::load::load;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, State};
 use super::names;
 use super::notice::{Notice, Readable};
 use super::pins::Pins;
 use super::record::Record;
-use super::recovery::{Role, recover};
+use super::recovery::{Role, is_backup, recover};
 use super::scan::Scan;
 use super::segment::{Segment, Shelf};
 use super::segments::Segments;
@@ -46,6 +46,7 @@ pub(crate) struct Sight {
     notice: Notice,
     /// The last life of the store that is known to have ended.
     ended: Option<u64>,
+    is_backup: bool,
 }
 
 /// What was read.
@@ -67,8 +68,15 @@ struct Change {
 
 impl Sight {
     /// How far the owner says that others may read. The word of one that is gone counts for
-    /// nothing, though another may have the lock by now: then all that is valid may be read.
+    /// nothing, though another may have the lock by now: then all that is valid may be read. Of a
+    /// backup, its manifest says: where it is being brought up to date, more is there already.
     fn readable(&self) -> Option<Readable> {
+        if self.is_backup {
+            return self.manifest.segments.iter().find_map(|named| match named.state {
+                State::Open { durable_upto: end } => Some(Readable { segment: named.id(), end }),
+                State::Sealed { .. } => None,
+            });
+        }
         let is_said = self.is_owned && self.ended != Some(self.notice.life);
         let readable = self.notice.readable.filter(|_| is_said);
         readable.filter(|_| !kvs_bug!("reader_ignores_notice"))
@@ -93,6 +101,11 @@ impl Place {
         };
         let mut before = manifest()?;
         let mut ended = earlier.and_then(|earlier| earlier.ended);
+        // That does not change: a store is no backup, and a backup never becomes one.
+        let is_backup = match earlier {
+            Some(earlier) => earlier.is_backup,
+            None => is_backup(&*self.disk, &self.directory)?,
+        };
         for _ in 0..TRIES {
             let notice = Notice::read(&*self.disk, &self.directory)?;
             let is_owned = self.disk.is_locked(&path);
@@ -105,7 +118,7 @@ impl Place {
             // with the manifest that is there before and after it is read.
             let after = manifest()?;
             if after == before {
-                return Ok(Sight { manifest: after, is_owned, notice, ended });
+                return Ok(Sight { manifest: after, is_owned, notice, ended, is_backup });
             }
             before = after;
         }

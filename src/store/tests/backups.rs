@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::clock::START_MS;
-use super::scene::{Model, Scene, model};
+use super::clock::{START_MS, SetClock};
+use super::scene::{Model, Scene, contents, model};
 use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
-use crate::options::{Durability, Options};
+use crate::options::{Durability, Options, ReadPath};
 use crate::store::disk::Disk;
 use crate::store::names::{self, SegmentId};
+use crate::store::reading::Place;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::CrashPlan;
 use crate::store::sim_disk::fault::{Failure, Fault};
 use crate::store::sim_disk::state::Rng;
-use crate::store::{Store, restore, restore::restore_on};
+use crate::store::{ReadOnlyStore, Store, restore, restore::restore_on};
 
 const BACKUP: &str = "/backup";
 
@@ -34,6 +35,16 @@ fn restored(disk: &SimDisk, to_seq: Option<u64>) -> Result<Model> {
     let (disk, from) = (Arc::new(disk.clone()), Path::new(BACKUP));
     restore_on(disk, from, to_seq, START_MS, &mut |_| (), &mut write)?;
     Ok(found)
+}
+
+/// What a reader sees of a backup.
+fn read(disk: &SimDisk) -> Result<Model> {
+    contents(&ReadOnlyStore::open_in(Place {
+        disk: Arc::new(disk.clone()),
+        clock: Arc::<SetClock>::default(),
+        directory: Path::new(BACKUP).to_owned(),
+        options: Options::new().read_path(ReadPath::Pread),
+    })?)
 }
 
 #[test]
@@ -127,7 +138,11 @@ fn a_crash_in_a_backup_leaves_the_one_before_or_the_new_one() {
             for plan in CrashPlan::choose(replay.pending(), 60, &mut rng) {
                 let disk = SimDisk::of(replay.crash(&plan));
                 let place = || format!("call {at}, {plan:?}, pending:{}", replay.describe());
-                match restored(&disk, None) {
+                let found = restored(&disk, None);
+                if let Ok(found) = &found {
+                    assert_eq!(read(&disk).unwrap(), *found, "{}", place());
+                }
+                match found {
                     Ok(found) if found == newer => {}
                     Ok(found) if has_earlier && at < trace.len() => {
                         assert_eq!(found, older, "{}", place());
