@@ -143,9 +143,12 @@ impl ReadOnlyStore {
             *sight = now;
             return Ok(true);
         }
-        // Time never goes back for those who have this handle.
         let (now, new) = self.shared.place.read(now, reading.view.time.now_ms())?;
-        *self.shared.reading.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        let mut current = self.shared.reading.write().unwrap_or_else(PoisonError::into_inner);
+        // Time never goes back for those who have this handle, and it went on meanwhile.
+        new.view.time.not_before(current.view.time.now_ms());
+        *current = Arc::new(new);
+        drop(current);
         *sight = now;
         Ok(true)
     }

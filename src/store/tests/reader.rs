@@ -482,3 +482,33 @@ fn for_a_reader_time_is_never_earlier_than_the_disk_says() {
     assert!(early.refresh().unwrap());
     assert!(early.now_ms() >= now_ms);
 }
+
+#[test]
+fn time_goes_on_for_a_reader_while_it_reads_everything_anew() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    scene.rotate();
+    post(&scene);
+    let clock = Arc::new(SetClock::at(START_MS + 1_000_000));
+    let before: Arc<Mutex<Option<ReadOnlyStore>>> = Arc::default();
+    let seen_ms: Arc<Mutex<u64>> = Arc::default();
+    let (handle, seen, of_hook) = (Arc::clone(&before), Arc::clone(&seen_ms), Arc::clone(&clock));
+    let before_open = move || {
+        of_hook.pass(1000);
+        if let Some(reader) = &*handle.lock().unwrap() {
+            *seen.lock().unwrap() = reader.now_ms();
+        }
+    };
+    let before_open = Mutex::new(Box::new(before_open) as Box<dyn FnMut() + Send>);
+    let disk = Interrupted { disk: scene.disk.clone(), before_open };
+    let reader = reader_at(Arc::new(disk), &clock).unwrap();
+    // From here on the clock of the machine is behind.
+    clock.set_wall(START_MS);
+    *before.lock().unwrap() = Some(reader.clone());
+    scene.set("a", "2");
+    scene.rotate();
+    post(&scene);
+    assert!(reader.refresh().unwrap());
+    let seen_ms = *seen_ms.lock().unwrap();
+    assert!(seen_ms > START_MS + 1_000_000 && reader.now_ms() >= seen_ms, "{seen_ms}");
+}
