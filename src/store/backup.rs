@@ -18,6 +18,7 @@ use super::core::Core;
 use super::disk::{Access, Disk, DiskLock, copy, sync_name};
 use super::manifest::{Manifest, Named, State};
 use super::names::{self, Name};
+use super::notice::lock_silently;
 use super::scan::Scan;
 use super::segment::{Segment, Shelf, stated};
 use super::sync::lock;
@@ -174,10 +175,7 @@ impl Core {
         disk.create_dir(directory).map_err(io("create"))?;
         sync_name(disk, directory)?;
         self.check_destination(directory)?;
-        let path = directory.join(names::LOCK);
-        let locked = disk.lock(&path).map_err(|error| KvsError::io("lock", &path, error))?;
-        let lock =
-            locked.ok_or_else(|| KvsError::Locked { path: directory.to_owned(), pid: None })?;
+        let lock = lock_silently(disk, directory)?;
         // Once more: another backup may have been faster.
         if !self.check_destination(directory)? {
             let mark = (names::BACKUP_NEW, names::BACKUP);

@@ -46,23 +46,29 @@ pub(crate) struct Notice {
     pub(crate) readable: Option<Readable>,
 }
 
-/// Takes the lock of a directory. While a process dies, its lock may outlive it for a moment.
+/// Takes the lock of a directory, and takes back what its last owner said.
 pub(crate) fn lock_directory(disk: &dyn Disk, directory: &Path) -> Result<Box<dyn DiskLock>> {
+    let lock = lock_silently(disk, directory)?;
+    match Notice::saying_nothing().post(&*lock) {
+        // Written in place: mostly, only a lock file that never held a notice has no room for one.
+        Err(error)
+            if error.kind() != io::ErrorKind::StorageFull
+                || Notice::read(disk, directory)?.readable.is_some() =>
+        {
+            Err(KvsError::io("write", &directory.join(names::LOCK), error))
+        }
+        _ => Ok(lock),
+    }
+}
+
+/// Takes the lock of a directory. While a process dies, its lock may outlive it for a moment, and a
+/// reader that looks whether somebody has the lock has it for a moment too.
+pub(crate) fn lock_silently(disk: &dyn Disk, directory: &Path) -> Result<Box<dyn DiskLock>> {
     let path = directory.join(names::LOCK);
     for _ in 0..50 {
         let lock = disk.lock(&path).map_err(|error| KvsError::io("lock", &path, error))?;
         if let Some(lock) = lock {
-            // The last owner's notice must not pass for this one's.
-            return match Notice::saying_nothing().post(&*lock) {
-                // Written in place: mostly, only a lock file that never held one has no room.
-                Err(error)
-                    if error.kind() != io::ErrorKind::StorageFull
-                        || Notice::read(disk, directory)?.readable.is_some() =>
-                {
-                    Err(KvsError::io("write", &path, error))
-                }
-                _ => Ok(lock),
-            };
+            return Ok(lock);
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::clock::{START_MS, SetClock};
-use super::scene::{Model, Scene, contents, model};
+use super::scene::{Model, Moment, Scene, contents, model};
 use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
 use crate::options::{Durability, Options, ReadPath};
@@ -243,6 +243,21 @@ fn what_has_rotted_in_a_backup_is_taken_anew() {
     assert_eq!((report.kept, report.linked, report.copied), (0, 1, 1));
     let both = model(&[("a", "first"), ("b", "second")]);
     assert_eq!(restored(&scene.disk, None).unwrap(), both);
+}
+
+#[test]
+fn who_looks_at_a_backup_for_a_moment_does_not_keep_it_from_being_made() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    scene.store.backup(BACKUP).unwrap();
+    // A reader looks whether somebody has the lock by taking it, shared.
+    let path = Path::new(BACKUP).join(names::LOCK);
+    let lock = scene.disk.lock(&path).unwrap();
+    scene.at(Moment::Refused, move || drop(lock));
+    scene.store.backup(BACKUP).unwrap();
+    let _lock = scene.disk.lock(&path).unwrap();
+    let backup = scene.store.backup(BACKUP);
+    assert!(matches!(backup, Err(KvsError::Locked { pid: None, .. })), "{backup:?}");
 }
 
 #[test]
