@@ -5,10 +5,10 @@
 //!           | life u64le | segment id u64le | end u64le | crc u32le
 //! ```
 //! It is written in place, with one write, and never synced: it counts only while its process has
-//! the lock, and a crash takes the lock away. The next one to have the lock takes it back first, but
-//! a moment later; so it names the life of the store whose notice it is, a random number, by which
-//! who has seen it without an owner knows it again. Who reads it may meet half of a write; the
-//! checksum then fails, and it counts as a notice that says nothing.
+//! the lock, and a crash takes the lock away. The next one to have the lock takes it back first,
+//! but a moment later; so it names the life of the store whose notice it is, a random number, by
+//! which who has seen it without an owner knows it again. Who reads it may meet half of a write;
+//! the checksum then fails, and it counts as a notice that says nothing.
 
 use std::io;
 use std::path::Path;

@@ -68,9 +68,8 @@ pub(crate) fn refuse_backup(disk: &dyn Disk, directory: &Path) -> Result<()> {
 
 /// Whether a directory holds a backup.
 pub(crate) fn is_backup(disk: &dyn Disk, directory: &Path) -> Result<bool> {
-    let found = disk.list(directory);
-    let found = found.map_err(|error| KvsError::io("list", directory, error))?;
-    Ok(found.iter().any(|name| name == names::BACKUP))
+    let found = disk.list(directory).map_err(|error| KvsError::io("list", directory, error));
+    Ok(found?.iter().any(|name| name == names::BACKUP))
 }
 
 /// Whether a directory holds a store; refuses one that is of another engine, or that has lost its

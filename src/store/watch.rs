@@ -148,8 +148,9 @@ impl Watch {
     /// The next change; none: there is no further one yet.
     ///
     /// # Errors
-    /// [`KvsError::HistoryGone`] if compaction was faster than this watch, or the store was cleared:
-    /// it can only be begun anew. [`KvsError::Corrupt`], [`KvsError::Io`], [`KvsError::Closed`].
+    /// [`KvsError::HistoryGone`] if compaction was faster than this watch, or the store was
+    /// cleared: it can only be begun anew. [`KvsError::Corrupt`], [`KvsError::Io`],
+    /// [`KvsError::Closed`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -15,15 +15,13 @@ use super::workload::{
 use crate::error::{KvsError, Result};
 use crate::options::{Options, ReadPath, SetOptions};
 use crate::store::disk::{Access, Disk, DiskFile, DiskLock};
-use crate::store::names;
-use crate::store::notice::{Notice, lock_directory};
 use crate::store::reading::Place;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
 use crate::store::{ReadOnlyStore, Store};
 
 /// Opens the store on a disk to be read, at a time.
-fn reader_at(disk: Arc<dyn Disk>, clock: &Arc<SetClock>) -> Result<ReadOnlyStore> {
+pub fn reader_at(disk: Arc<dyn Disk>, clock: &Arc<SetClock>) -> Result<ReadOnlyStore> {
     ReadOnlyStore::open_in(Place {
         disk,
         clock: Arc::<SetClock>::clone(clock),
@@ -32,17 +30,19 @@ fn reader_at(disk: Arc<dyn Disk>, clock: &Arc<SetClock>) -> Result<ReadOnlyStore
     })
 }
 
-fn reader(disk: &SimDisk) -> Result<ReadOnlyStore> {
+/// Opens the store on a disk to be read.
+pub fn reader(disk: &SimDisk) -> Result<ReadOnlyStore> {
     reader_at(Arc::new(disk.clone()), &Arc::default())
 }
 
 /// The owner does what its thread does every so often.
-fn post(scene: &Scene) {
+pub fn post(scene: &Scene) {
     scene.store.sync_step().unwrap();
 }
 
+/// A reader sees these keys and values and nothing else.
 #[track_caller]
-fn sees(reader: &ReadOnlyStore, pairs: &[(&str, &str)]) {
+pub fn sees(reader: &ReadOnlyStore, pairs: &[(&str, &str)]) {
     assert_eq!(contents(reader).unwrap(), model(pairs));
 }
 
@@ -184,9 +184,11 @@ fn a_reader_goes_along_with_rotation_compaction_and_clear() {
 }
 
 /// A disk that calls back before a segment is opened.
-struct Interrupted {
-    disk: SimDisk,
-    before_open: Mutex<Box<dyn FnMut() + Send>>,
+pub struct Interrupted {
+    /// The disk.
+    pub disk: SimDisk,
+    /// Called before a segment is opened.
+    pub before_open: Mutex<Box<dyn FnMut() + Send>>,
 }
 
 impl Disk for Interrupted {
@@ -324,116 +326,6 @@ fn damage_is_refused_as_by_an_open() {
     let opened = self::reader(&missing);
     assert!(matches!(opened, Err(KvsError::ManifestMissing { .. })), "{opened:?}");
     sees(&reader, &[("a", "1"), ("b", "1")]);
-}
-
-#[test]
-fn a_directory_that_is_locked_but_not_written_to_can_be_read() {
-    let scene = Scene::new();
-    scene.set("a", "1");
-    post(&scene);
-    scene.set("b", "1");
-    let disk = scene.die();
-    // What `verify` and an owner that is not open yet do: there is a notice, but it says nothing.
-    let lock = lock_directory(&disk, Path::new(DIRECTORY)).unwrap();
-    let reader = reader(&disk).unwrap();
-    sees(&reader, &[("a", "1"), ("b", "1")]);
-    drop(lock);
-    assert!(reader.refresh().unwrap(), "whether it is locked is part of what was looked at");
-    assert!(!reader.refresh().unwrap());
-    sees(&reader, &[("a", "1"), ("b", "1")]);
-}
-
-#[test]
-fn what_an_owner_said_does_not_count_for_the_next_one() {
-    let lock_path = Path::new(DIRECTORY).join(names::LOCK);
-    for is_killed in [true, false] {
-        let scene = Scene::new();
-        scene.set("a", "1");
-        post(&scene);
-        let beside = reader(&scene.disk).unwrap();
-        scene.set("b", "1");
-        let disk = if is_killed {
-            scene.die()
-        } else {
-            scene.store.close().unwrap();
-            scene.disk
-        };
-        let both = [("a", "1"), ("b", "1")];
-        assert!(beside.refresh().unwrap());
-        sees(&beside, &both);
-        // The next owner has the lock, and has not said anything yet.
-        let lock = disk.lock(&lock_path).unwrap().unwrap();
-        assert!(beside.refresh().unwrap());
-        sees(&beside, &both);
-        if !is_killed {
-            sees(&reader(&disk).unwrap(), &both);
-        }
-        drop(lock);
-        let scene = Scene::on(disk, 2).unwrap();
-        scene.set("c", "1");
-        assert!(beside.refresh().unwrap());
-        sees(&beside, &both);
-        post(&scene);
-        assert!(beside.refresh().unwrap());
-        sees(&beside, &[("a", "1"), ("b", "1"), ("c", "1")]);
-    }
-}
-
-#[test]
-fn an_owner_is_believed_that_says_what_the_one_before_it_said() {
-    let scene = Scene::new();
-    scene.set_durably("a", "1").unwrap();
-    post(&scene);
-    let disk = scene.die();
-    let beside = reader(&disk).unwrap();
-    let path = Path::new(DIRECTORY).join(names::LOCK);
-    let readable = |disk: &SimDisk| Notice::decode(&disk.bytes(&path).unwrap()).readable.unwrap();
-    let said = readable(&disk);
-    let scene = Scene::on(disk, 2).unwrap();
-    assert_eq!(readable(&scene.disk), said);
-    scene.set("a", "2");
-    assert!(beside.refresh().unwrap());
-    sees(&beside, &[("a", "1")]);
-}
-
-#[test]
-fn who_cannot_take_the_last_word_back_does_not_own_the_directory() {
-    let full =
-        Fault { kind: Some(CallKind::Write), after: 0, failure: Failure::Enospc, forever: false };
-    let scene = Scene::new();
-    scene.set("a", "1");
-    let disk = scene.die();
-    disk.set_fault(full);
-    let locked = lock_directory(&disk, Path::new(DIRECTORY)).map(drop);
-    assert!(matches!(locked, Err(KvsError::DiskFull { .. })), "{locked:?}");
-    Scene::on(disk.clone(), 2).unwrap().store.close().unwrap();
-    disk.set_fault(full);
-    drop(lock_directory(&disk, Path::new(DIRECTORY)).unwrap());
-}
-
-/// An owner that comes and goes while a reader reads on its own, before a segment is opened.
-#[test]
-fn an_owner_that_comes_meanwhile_is_noticed() {
-    let scene = Scene::new();
-    scene.set("a", "1");
-    let disk = scene.die();
-    let owner: Arc<Mutex<Option<Scene>>> = Arc::default();
-    let (kept, of_owner, mut is_first) = (Arc::clone(&owner), disk.clone(), true);
-    let before_open = move || {
-        if std::mem::take(&mut is_first) {
-            let scene = Scene::on(of_owner.clone(), 2).unwrap();
-            scene.set("a", "2");
-            *kept.lock().unwrap() = Some(scene);
-        }
-    };
-    let before_open = Mutex::new(Box::new(before_open) as Box<dyn FnMut() + Send>);
-    let interrupted = Arc::new(Interrupted { disk, before_open });
-    let reader = reader_at(interrupted, &Arc::default()).unwrap();
-    // The second set is in the log, but its owner has not said that it may be read.
-    sees(&reader, &[("a", "1")]);
-    post(owner.lock().unwrap().as_ref().unwrap());
-    assert!(reader.refresh().unwrap());
-    sees(&reader, &[("a", "2")]);
 }
 
 #[test]
