@@ -230,7 +230,9 @@ impl Core {
         let log = lock(&self.log);
         let readable = self.readable(&log)?;
         drop(log);
-        self.post(readable)
+        self.post(readable).inspect_err(|_| {
+            self.board.fall_behind();
+        })
     }
 
     /// As `post_notice`, for those who have the lock of the log.

@@ -8,7 +8,7 @@
 //! the lock, and a crash takes the lock away. The next one to have the lock takes it back first,
 //! but a moment later; so it names the life of the store whose notice it is, a random number, by
 //! which who has seen it without an owner knows it again. Who reads it may meet half of a write;
-//! the checksum then fails, and it counts as a notice that says nothing.
+//! the checksum then fails, and while there is an owner it is to be read again.
 
 use std::io;
 use std::path::Path;
@@ -44,6 +44,8 @@ pub(crate) struct Notice {
     pub(crate) life: u64,
     /// None: it has not said yet how far others may read.
     pub(crate) readable: Option<Readable>,
+    /// Whether it is there and its checksum is wrong: half of it was written when it was read.
+    pub(crate) is_torn: bool,
 }
 
 /// Takes the lock of a directory, and takes back what its last owner said.
@@ -78,7 +80,7 @@ pub(crate) fn lock_silently(disk: &dyn Disk, directory: &Path) -> Result<Box<dyn
 
 impl Notice {
     fn saying_nothing() -> Notice {
-        Notice { pid: Some(std::process::id()), life: 0, readable: None }
+        Notice { pid: Some(std::process::id()), ..Notice::default() }
     }
 
     /// Reads the notice of a directory, whatever it is worth.
@@ -116,8 +118,10 @@ impl Notice {
         // Up to version 0.1 there was nothing but the process id.
         let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let pid = std::str::from_utf8(line).ok().and_then(|line| line.trim().parse().ok());
-        let (life, readable) = said(bytes).unwrap_or_default();
-        Notice { pid, life, readable }
+        let said = said(bytes);
+        let is_torn = said.is_none() && bytes.len() >= NOTICE_BYTES;
+        let (life, readable) = said.unwrap_or_default();
+        Notice { pid, life, readable, is_torn }
     }
 }
 
@@ -201,7 +205,8 @@ mod tests {
     fn a_notice_is_read_as_it_was_written() {
         let some = Some(Readable { segment: SegmentId(7), end: 4096 });
         for readable in [None, some] {
-            let notice = Notice { pid: Some(u32::MAX), life: u64::MAX - 1, readable };
+            let notice =
+                Notice { pid: Some(u32::MAX), life: u64::MAX - 1, readable, is_torn: false };
             let bytes = notice.encode();
             assert_eq!(bytes.len(), NOTICE_BYTES);
             assert_eq!(Notice::decode(&bytes), notice);
@@ -212,16 +217,19 @@ mod tests {
     fn half_a_notice_says_nothing_of_how_far_to_read() {
         let notice = |end| {
             let readable = Some(Readable { segment: SegmentId(1), end });
-            Notice { pid: Some(123), life: 7, readable }.encode()
+            Notice { pid: Some(123), life: 7, readable, is_torn: false }.encode()
         };
         let (old, new) = (notice(1000), notice(2000));
         for cut in 0..NOTICE_BYTES {
             let half = [&new[..cut], &old[cut..]].concat();
-            let found = Notice::decode(&half).readable.map(|readable| readable.end);
+            let notice = Notice::decode(&half);
+            let found = notice.readable.map(|readable| readable.end);
+            assert_eq!(notice.is_torn, found.is_none(), "cut at {cut}");
             assert!(found.is_none() || half == old || half == new, "cut at {cut}: {found:?}");
             assert_eq!(Notice::decode(&new[..cut]).readable, None);
         }
-        assert_eq!(Notice::decode(b"123\n"), Notice { pid: Some(123), life: 0, readable: None });
-        assert_eq!(Notice::decode(&[0; NOTICE_BYTES]), Notice::default());
+        assert_eq!(Notice::decode(b"123\n"), Notice { pid: Some(123), ..Notice::default() });
+        let torn = Notice { is_torn: true, ..Notice::default() };
+        assert_eq!(Notice::decode(&[0; NOTICE_BYTES]), torn);
     }
 }

@@ -17,7 +17,7 @@ use super::names;
 use super::notice::{Notice, Readable};
 use super::pins::Pins;
 use super::record::Record;
-use super::recovery::{Role, is_backup, recover};
+use super::recovery::{Role, is_backup, marked_floor_ms, recover};
 use super::scan::Scan;
 use super::segment::{Segment, Shelf};
 use super::segments::Segments;
@@ -113,6 +113,9 @@ impl Place {
             // Whoever posted it had the lock then, and has it no longer.
             if !is_owned && notice.readable.is_some() {
                 ended = Some(notice.life);
+            }
+            if is_owned && notice.is_torn {
+                continue;
             }
             // Before a manifest drops records, the notice covers what killed them. So a notice goes
             // with the manifest that is there before and after it is read.
@@ -223,14 +226,11 @@ impl Reading {
         let mut scan = scan.starting_at(segment.end());
         let (mut changes, mut floor_ms) = (HashMap::new(), 0);
         while let Some(found) = scan.next()? {
+            floor_ms = floor_ms.max(marked_floor_ms(&found, 0));
             let (key, expires_at_ms) = match found.record {
                 Record::Set { key, expires_at_ms, .. } => (key, Some(expires_at_ms)),
                 Record::Remove { key, .. } => (key, None),
-                Record::Mark { clock_floor_ms, .. } => {
-                    floor_ms = floor_ms.max(u64::from_le_bytes(clock_floor_ms));
-                    continue;
-                }
-                Record::Batch { .. } | Record::Seal { .. } => continue,
+                Record::Batch { .. } | Record::Mark { .. } | Record::Seal { .. } => continue,
             };
             let location = Location::new(segment.number, found.offset);
             let location = location.ok_or(KvsError::StoreFull { what: "offset in a segment" })?;

@@ -20,7 +20,7 @@ use super::sync::lock;
 use crate::error::{KvsError, Result};
 
 /// How much is read ahead.
-const AHEAD: usize = 256;
+pub(crate) const AHEAD: usize = 256;
 const AHEAD_BYTES: usize = 1 << 20;
 
 /// One change of one key, as [`Watch::next`] gives it.
@@ -246,6 +246,10 @@ impl Watch {
         let at = scan.offset();
         if at == offset {
             return Err(segment.corrupt(at, scan.reason()));
+        }
+        if scan.sealed() {
+            // Its last record may have been read before, and all of it has been now.
+            self.seq = self.seq.max(segment.max_seq.load(Ordering::Relaxed));
         }
         // In the middle of a batch its later records have this seq too.
         let is_at_end = at == end;

@@ -122,3 +122,37 @@ fn who_cannot_take_the_last_word_back_does_not_own_the_directory() {
     disk.set_fault(full);
     drop(lock_directory(&disk, Path::new(DIRECTORY)).unwrap());
 }
+
+#[test]
+fn a_notice_that_could_not_be_posted_is_still_to_be_posted() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    let core = &scene.store.handle.core;
+    assert!(core.board.is_behind());
+    let kind = Some(CallKind::Write);
+    scene.disk.set_fault(Fault { kind, after: 0, failure: Failure::Eio, forever: false });
+    assert!(matches!(core.post_notice(), Err(KvsError::Io { .. })));
+    assert!(core.board.is_behind());
+    core.post_notice().unwrap();
+    assert!(!core.board.is_behind());
+    sees(&reader(&scene.disk).unwrap(), &[("a", "1")]);
+}
+
+#[test]
+fn half_a_notice_of_an_owner_is_read_again() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    post(&scene);
+    scene.set("b", "1");
+    let path = Path::new(DIRECTORY).join(names::LOCK);
+    let whole = scene.disk.bytes(&path).unwrap();
+    let mut half = whole.clone();
+    half[40] ^= 1;
+    scene.disk.set_bytes(&path, half);
+    let opened = reader(&scene.disk);
+    assert!(matches!(opened, Err(KvsError::Unsettled { .. })), "{opened:?}");
+    // Without an owner it says nothing anyway.
+    sees(&reader(&scene.disk.fork()).unwrap(), &[("a", "1"), ("b", "1")]);
+    scene.disk.set_bytes(&path, whole);
+    sees(&reader(&scene.disk).unwrap(), &[("a", "1")]);
+}

@@ -18,6 +18,7 @@ use crate::store::disk::{Access, Disk, DiskFile, DiskLock};
 use crate::store::reading::Place;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
+use crate::store::sync::lock;
 use crate::store::{ReadOnlyStore, Store};
 
 /// Opens the store on a disk to be read, at a time.
@@ -403,4 +404,19 @@ fn time_goes_on_for_a_reader_while_it_reads_everything_anew() {
     assert!(reader.refresh().unwrap());
     let seen_ms = *seen_ms.lock().unwrap();
     assert!(seen_ms > START_MS + 1_000_000 && reader.now_ms() >= seen_ms, "{seen_ms}");
+}
+
+#[test]
+fn a_time_that_no_clock_comes_to_is_not_believed() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    post(&scene);
+    let reader = reader(&scene.disk).unwrap();
+    let core = &scene.store.handle.core;
+    core.append_mark(&mut lock(&core.log), u64::MAX).unwrap();
+    scene.set("b", "1");
+    post(&scene);
+    assert!(reader.refresh().unwrap());
+    sees(&reader, &[("a", "1"), ("b", "1")]);
+    assert_eq!(reader.now_ms(), START_MS);
 }

@@ -13,6 +13,7 @@ use crate::options::{Durability, Options};
 use crate::store::restore::restore_on;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
 use crate::store::sim_disk::state::Rng;
+use crate::store::watch::AHEAD;
 use crate::store::{Change, Store, Watch};
 
 type Seen = (u64, Vec<u8>, Option<Vec<u8>>);
@@ -205,6 +206,24 @@ fn a_mirror_is_right_in_the_end_though_the_store_is_cleared_meanwhile() {
         }
     });
     assert_eq!(mirror, contents().collect::<Result<Model>>().unwrap());
+}
+
+#[test]
+fn a_watch_that_has_seen_a_whole_segment_does_not_miss_its_seal() {
+    let scene = Scene::new();
+    // As many as are read at once: the seal alone is left.
+    for number in 0..AHEAD {
+        scene.set(&format!("{number}"), "1");
+    }
+    scene.rotate();
+    let mut watch = scene.store.watch(Some(0), "").unwrap();
+    for _ in 0..AHEAD {
+        assert!(watch.next().unwrap().is_some());
+    }
+    scene.store.compact().unwrap();
+    assert!(watch.next().unwrap().is_none());
+    scene.set("new", "1");
+    assert_eq!(all(&mut watch).len(), 1);
 }
 
 #[test]
