@@ -4,7 +4,9 @@
 //! that cannot be. Of the segment in which the log grows, what was published is copied. While that
 //! is done, segments may go away, but stay readable. The manifest comes last and makes it a backup;
 //! a backup that is brought up to date stays the old one until then. A file that is there already
-//! is known by its store, id, salt and length, not by its name.
+//! is known by its store, id, salt and length, not by its name. All of a file is read before it
+//! counts: one that is there and has come to harm is taken anew, and one that is damaged where it
+//! comes from gets no name.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,8 @@ use super::core::Core;
 use super::disk::{Access, Disk, DiskLock, copy, sync_name};
 use super::manifest::{Manifest, Named, State};
 use super::names::{self, Name};
-use super::restore::read_backup;
+use super::notice::lock_silently;
+use super::scan::Scan;
 use super::segment::{Segment, Shelf, stated};
 use super::sync::lock;
 use crate::error::{KvsError, Result};
@@ -60,7 +63,8 @@ struct Subject {
 
 /// The directory of a backup.
 struct Destination<'a> {
-    disk: &'a dyn Disk,
+    /// The store's own.
+    shelf: &'a Shelf,
     directory: &'a Path,
     report: BackupReport,
     _lock: Box<dyn DiskLock>,
@@ -72,14 +76,16 @@ impl Store {
     ///
     /// Where the file system allows it, the sealed segments are not copied: their files get a
     /// second name. Into a directory that holds an earlier backup of the same store, only what has
-    /// come since is added. At the end everything in it is read, so that what is damaged is told.
+    /// come since is added. Everything in it is read, so that what is damaged is told, and what has
+    /// come to harm in the backup alone is taken anew.
     /// A backup can be opened to be read ([`open_read_only`](Store::open_read_only)), but not to be
     /// written to: [`restore`](crate::restore) makes a store of it.
     ///
     /// # Errors
     /// [`KvsError::NotEmpty`] if the directory holds anything but a backup of this store;
-    /// [`KvsError::Locked`] if another backup into it is going on; [`KvsError::DiskFull`],
-    /// [`KvsError::Io`], [`KvsError::Closed`]: an earlier backup in it is as it was.
+    /// [`KvsError::Locked`] if another backup into it is going on; [`KvsError::Corrupt`] if a
+    /// segment of the store is damaged, [`KvsError::DiskFull`], [`KvsError::Io`],
+    /// [`KvsError::Closed`]: an earlier backup in it is as it was.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -105,17 +111,15 @@ impl Core {
         let mut subject = self.subject();
         destination.report.seq = subject.seq;
         for segment in &subject.sealed {
-            destination.take(&self.shelf, segment)?;
+            destination.take(segment)?;
         }
         destination.copy(&subject.active, subject.end)?;
-        let disk = destination.disk;
+        let disk = destination.disk();
         let synced = disk.sync_dir(directory);
         synced.map_err(|error| KvsError::io("sync", directory, error))?;
         subject.manifest.clock_floor_ms = self.time.seen_ms().max(subject.manifest.clock_floor_ms);
         subject.manifest.replace(disk, directory).map_err(|failed| failed.error)?;
         destination.remove_others(&subject.manifest)?;
-        // A backup that cannot be read is none.
-        read_backup(Arc::clone(&self.shelf.disk), directory)?;
         Ok(destination.report)
     }
 
@@ -171,35 +175,37 @@ impl Core {
         disk.create_dir(directory).map_err(io("create"))?;
         sync_name(disk, directory)?;
         self.check_destination(directory)?;
-        let path = directory.join(names::LOCK);
-        let locked = disk.lock(&path).map_err(|error| KvsError::io("lock", &path, error))?;
-        let lock =
-            locked.ok_or_else(|| KvsError::Locked { path: directory.to_owned(), pid: None })?;
+        let lock = lock_silently(disk, directory)?;
         // Once more: another backup may have been faster.
         if !self.check_destination(directory)? {
             let mark = (names::BACKUP_NEW, names::BACKUP);
             super::disk::replace(disk, directory, mark, b"a backup of kvs: see kvs restore\n")?;
             disk.sync_dir(directory).map_err(io("sync"))?;
         }
-        Ok(Destination { disk, directory, report: BackupReport::default(), _lock: lock })
+        let (shelf, report) = (&self.shelf, BackupReport::default());
+        Ok(Destination { shelf, directory, report, _lock: lock })
     }
 }
 
 impl Destination<'_> {
+    fn disk(&self) -> &dyn Disk {
+        &*self.shelf.disk
+    }
+
     fn path_of(&self, segment: &Segment) -> PathBuf {
         self.directory.join(names::segment(segment.id))
     }
 
     /// Takes a sealed segment over, if it is not there yet.
-    fn take(&mut self, shelf: &Shelf, segment: &Segment) -> Result<()> {
-        if self.has(shelf, segment)? {
+    fn take(&mut self, segment: &Segment) -> Result<()> {
+        if self.has(segment) {
             self.report.kept += 1;
             return Ok(());
         }
         let new = self.new_file()?;
-        match self.disk.link(&segment.path, &new) {
+        match self.disk().link(&segment.path, &new) {
             Ok(()) => {
-                self.rename(&new, segment)?;
+                self.name(&new, segment, segment.end())?;
                 self.report.linked += 1;
                 Ok(())
             }
@@ -209,17 +215,29 @@ impl Destination<'_> {
     }
 
     /// Whether the file of that name is that segment, as a whole.
-    fn has(&self, shelf: &Shelf, segment: &Segment) -> Result<bool> {
-        let path = self.path_of(segment);
-        let file = match self.disk.open(&path, Access::Read) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            opened => opened.map_err(|error| KvsError::io("open", &path, error))?,
-        };
-        let len = file.len().map_err(|error| KvsError::io("read", &path, error))?;
-        let wanted = (shelf.store_id, segment.id, segment.salt);
-        let is_same =
-            stated(&*file, &path)?.is_ok_and(|it| (it.store_id, it.id, it.salt) == wanted);
-        Ok(is_same && len == segment.end())
+    fn has(&self, segment: &Segment) -> bool {
+        let (path, end) = (self.path_of(segment), segment.end());
+        let file = self.disk().open(&path, Access::Read);
+        let len = file.and_then(|file| file.len());
+        // What cannot be read is taken anew.
+        len.is_ok_and(|len| len == end) && self.check(&path, segment, end).is_ok()
+    }
+
+    /// Reads a file that is to be that segment up to `end`, and finds it whole.
+    fn check(&self, path: &Path, segment: &Segment, end: u64) -> Result<()> {
+        let file = self.disk().open(path, Access::Read);
+        let file = file.map_err(|error| KvsError::io("open", path, error))?;
+        let stated = stated(&*file, path)?.map_err(|reason| segment.corrupt(0, reason))?;
+        let wanted = (self.shelf.store_id, segment.id, segment.salt);
+        if (stated.store_id, stated.id, stated.salt) != wanted {
+            return Err(segment.corrupt(0, "the header is of another segment"));
+        }
+        let mut scan = Scan::new(&*file, path, segment.salt, end);
+        while scan.next()?.is_some() {}
+        match scan.offset() == end {
+            true => Ok(()),
+            false => Err(segment.corrupt(scan.offset(), scan.reason())),
+        }
     }
 
     /// Copies a segment up to `end`, durable when this returns but for its name.
@@ -229,10 +247,10 @@ impl Destination<'_> {
             let path = new.clone();
             move |error| KvsError::io(action, &path, error)
         };
-        let file = self.disk.open(&new, Access::Create).map_err(io("create"))?;
+        let file = self.disk().open(&new, Access::Create).map_err(io("create"))?;
         copy(&*segment.file, 0..end, &*file, 0).map_err(io("write"))?;
         file.sync_all().map_err(io("sync"))?;
-        self.rename(&new, segment)?;
+        self.name(&new, segment, end)?;
         self.report.copied += 1;
         self.report.copied_bytes += end;
         Ok(())
@@ -241,7 +259,7 @@ impl Destination<'_> {
     /// The path of a file that has no name yet, free.
     fn new_file(&self) -> Result<PathBuf> {
         let path = self.directory.join(names::BACKUP_NEW);
-        match self.disk.remove(&path) {
+        match self.disk().remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(KvsError::io("remove", &path, error))
             }
@@ -249,20 +267,27 @@ impl Destination<'_> {
         }
     }
 
-    fn rename(&self, new: &Path, segment: &Segment) -> Result<()> {
+    /// Gives a new file the name of its segment, if it is whole: an earlier backup may have the
+    /// beginning of that segment under it.
+    fn name(&self, new: &Path, segment: &Segment, end: u64) -> Result<()> {
+        if let Err(error) = self.check(new, segment, end) {
+            // It would hold disk space that the store gives back.
+            let _ = self.disk().remove(new);
+            return Err(error);
+        }
         let path = self.path_of(segment);
-        self.disk.rename(new, &path).map_err(|error| KvsError::io("rename", &path, error))
+        self.disk().rename(new, &path).map_err(|error| KvsError::io("rename", &path, error))
     }
 
     /// Removes the segments of an earlier backup that are not in this one.
     fn remove_others(&self, manifest: &Manifest) -> Result<()> {
-        let list = self.disk.list(self.directory);
+        let list = self.disk().list(self.directory);
         let list = list.map_err(|error| KvsError::io("list", self.directory, error))?;
         let is_named = |id| manifest.segments.iter().any(|named: &Named| named.id() == id);
         for name in list {
             if matches!(names::parse(&name), Name::Segment(id) if !is_named(id)) {
                 // What stays does no harm: nothing names it.
-                let _ = self.disk.remove(&self.directory.join(&name));
+                let _ = self.disk().remove(&self.directory.join(&name));
             }
         }
         Ok(())

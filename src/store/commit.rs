@@ -83,9 +83,7 @@ impl Core {
         join: impl FnOnce(&mut Commits, u64),
     ) -> Vec1<Result<Written>> {
         let join = |group: &mut Commits| {
-            // The queue's lock is held, so this is no race.
-            let seq = self.next_seq.load(Ordering::Relaxed);
-            self.next_seq.store(seq + requests as u64, Ordering::Relaxed);
+            let seq = self.give_seqs(requests as u64);
             let first = group.requests.len();
             if group.bytes.try_reserve(bytes + MARK_BYTES + HEADER_BYTES).is_ok() {
                 join(group, seq);
@@ -97,6 +95,15 @@ impl Core {
         };
         let committed = self.queue.submit(bytes, sync, join, |group| self.commit(group));
         committed.unwrap_or_else(|_| Vec1::Many(vec![Err(KvsError::Closed); requests]))
+    }
+
+    /// Gives so many seqs away; answers with the first. For those who join a group: then the
+    /// queue's lock is held, so this is no race.
+    #[inline]
+    pub(crate) fn give_seqs(&self, count: u64) -> u64 {
+        let seq = self.next_seq.load(Ordering::Relaxed);
+        self.next_seq.store(seq + count, Ordering::Relaxed);
+        seq
     }
 
     /// Commits a group: every request has its outcome afterwards.
@@ -168,7 +175,7 @@ impl Core {
         let mut is_thinned = false;
         let mut is_chain_broken = false;
         let moment = self.time.moment();
-        let Commits { bytes, operations, requests } = group;
+        let Commits { bytes, operations, requests, .. } = group;
         for request in requests.iter_mut() {
             if let Some(outcome) = &request.outcome {
                 is_chain_broken = outcome.as_ref().is_err_and(KvsError::ends_chain);

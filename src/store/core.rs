@@ -59,7 +59,7 @@ pub(crate) struct Core {
     pub(crate) reserved_seq: AtomicU64,
     /// The highest seq that readers can see.
     pub(crate) published_seq: AtomicU64,
-    /// The log may lack records up to this seq: compaction went through them.
+    /// The log may lack records up to this seq, which was published: compaction went through them.
     pub(crate) compacted_seq: AtomicU64,
     /// How many watch what is published.
     pub(crate) watches: AtomicU64,
@@ -245,7 +245,9 @@ impl Core {
         let log = lock(&self.log);
         let readable = self.readable(&log)?;
         drop(log);
-        self.post(readable)
+        self.post(readable).inspect_err(|_| {
+            self.board.fall_behind();
+        })
     }
 
     /// As `post_notice`, for those who have the lock of the log.

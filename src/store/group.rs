@@ -84,6 +84,8 @@ pub(crate) struct Commits {
     pub(crate) bytes: Vec<u8>,
     pub(crate) operations: Vec<Pending>,
     pub(crate) requests: Vec<Request>,
+    /// Whether no request may join the one that there is.
+    is_alone: bool,
 }
 
 pub(crate) struct Request {
@@ -128,7 +130,8 @@ impl Group for Commits {
     type Outcome = Vec1<Result<Written>>;
 
     fn bytes(&self) -> usize {
-        self.bytes.len()
+        // As large as can be: then nobody joins any more.
+        if self.is_alone { usize::MAX } else { self.bytes.len() }
     }
 
     fn is_empty(&self) -> bool {
@@ -153,6 +156,7 @@ impl Group for Commits {
         self.operations.clear();
         self.requests.clear();
         self.bytes.clear();
+        self.is_alone = false;
         // A large value or batch is not to hold memory for ever.
         self.bytes.shrink_to(2 * GROUP_BYTES_MAX);
         self.operations.shrink_to(OPERATIONS_KEPT);
@@ -198,6 +202,12 @@ impl Commits {
         if let Some(request) = self.requests.last_mut() {
             request.chained = true;
         }
+    }
+
+    /// Adds a request without operations, to an empty group, which stays a group of its own.
+    pub(crate) fn join_alone(&mut self, seq: u64) {
+        self.join(seq, std::iter::empty(), None, true);
+        self.is_alone = true;
     }
 
     /// Adds a request that has failed already.

@@ -547,6 +547,9 @@ impl Handle {
                     self.core.write_hints();
                 }
                 let closed = self.core.close();
+                if closed.is_ok() {
+                    self.core.board.clear();
+                }
                 // Only now may another process have the directory.
                 drop(lock);
                 closed

@@ -16,7 +16,7 @@ use super::hash::Hasher;
 use super::history::History;
 use super::keydir::Keydir;
 use super::load::{load, load_ordered};
-use super::manifest::{Manifest, Named, ReplaceError, SEQ_RESERVE, State};
+use super::manifest::{Manifest, NUMBER_MAX, Named, ReplaceError, SEQ_RESERVE, State};
 use super::names::SegmentId;
 use super::notice::Board;
 use super::pins::Pins;
@@ -85,7 +85,7 @@ impl Core {
             Some(active) => active,
             None => begin_log(&shelf, &mut recovered, options, &number, &random)?,
         };
-        let board = Board::new(Weak::clone(lock));
+        let board = Board::new(Weak::clone(lock), random.next());
         let found = (recovered, active, segments);
         let core = Core::assemble(shelf, found, options, random, environment, board)?;
         // Without a ballast the store is as good, until the disk is full.
@@ -259,8 +259,10 @@ fn next_seq(manifest: &Manifest, max_seq: u64) -> u64 {
     if kvs_bug!("no_seq_reserve") {
         return max_seq + 1;
     }
-    // After a clean close the reservation is exact; otherwise all of it may have been used.
-    manifest.reserved_seq.max(max_seq + 1)
+    // After a clean close the reservation is exact; otherwise all of it may have been used. Once, a
+    // clear called a seq gone that it had not taken.
+    let gone = manifest.compacted_seq().min(NUMBER_MAX);
+    manifest.reserved_seq.max(max_seq + 1).max(gone + 1)
 }
 
 /// Replaces the manifest, at the cost of what the store can do without if the disk is full. False:

@@ -97,7 +97,7 @@ impl ReadOnlyStore {
         if !holds_store(&*place.disk, &place.directory)? {
             return Err(KvsError::NotAStore { path: place.directory });
         }
-        let sight = place.look()?;
+        let sight = place.look(None)?;
         let (sight, reading) = place.read(sight, 0)?;
         let (reading, sight) = (RwLock::new(Arc::new(reading)), Mutex::new(sight));
         Ok(ReadOnlyStore { shared: Arc::new(Shared { place, reading, sight }) })
@@ -131,7 +131,7 @@ impl ReadOnlyStore {
     /// ```
     pub fn refresh(&self) -> Result<bool> {
         let mut sight = lock(&self.shared.sight);
-        let now = self.shared.place.look()?;
+        let now = self.shared.place.look(Some(&sight))?;
         if now == *sight {
             return Ok(false);
         }
@@ -143,9 +143,12 @@ impl ReadOnlyStore {
             *sight = now;
             return Ok(true);
         }
-        // Time never goes back for those who have this handle.
         let (now, new) = self.shared.place.read(now, reading.view.time.now_ms())?;
-        *self.shared.reading.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        let mut current = self.shared.reading.write().unwrap_or_else(PoisonError::into_inner);
+        // Time never goes back for those who have this handle, and it went on meanwhile.
+        new.view.time.not_before(current.view.time.now_ms());
+        *current = Arc::new(new);
+        drop(current);
         *sight = now;
         Ok(true)
     }

@@ -12,12 +12,12 @@ use super::group::Seen;
 use super::hash::{Hasher, KeyHash};
 use super::keydir::{Keydir, Location, Writer};
 use super::load::load;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, State};
 use super::names;
 use super::notice::{Notice, Readable};
 use super::pins::Pins;
 use super::record::Record;
-use super::recovery::{Role, recover};
+use super::recovery::{Role, is_backup, marked_floor_ms, recover};
 use super::scan::Scan;
 use super::segment::{Segment, Shelf};
 use super::segments::Segments;
@@ -44,6 +44,9 @@ pub(crate) struct Sight {
     /// Whether a process has the directory open.
     is_owned: bool,
     notice: Notice,
+    /// The last life of the store that is known to have ended.
+    ended: Option<u64>,
+    is_backup: bool,
 }
 
 /// What was read.
@@ -65,9 +68,17 @@ struct Change {
 
 impl Sight {
     /// How far the owner says that others may read. The word of one that is gone counts for
-    /// nothing: then all that is valid may be read.
+    /// nothing, though another may have the lock by now: then all that is valid may be read. Of a
+    /// backup, its manifest says: where it is being brought up to date, more is there already.
     fn readable(&self) -> Option<Readable> {
-        let readable = self.notice.readable.filter(|_| self.is_owned);
+        if self.is_backup {
+            return self.manifest.segments.iter().find_map(|named| match named.state {
+                State::Open { durable_upto: end } => Some(Readable { segment: named.id(), end }),
+                State::Sealed { .. } => None,
+            });
+        }
+        let is_said = self.is_owned && self.ended != Some(self.notice.life);
+        let readable = self.notice.readable.filter(|_| is_said);
         readable.filter(|_| !kvs_bug!("reader_ignores_notice"))
     }
 
@@ -81,23 +92,36 @@ impl Sight {
 }
 
 impl Place {
-    /// Looks at what says which bytes count.
-    pub(crate) fn look(&self) -> Result<Sight> {
+    /// Looks at what says which bytes count, after an earlier look.
+    pub(crate) fn look(&self, earlier: Option<&Sight>) -> Result<Sight> {
         let path = self.directory.join(names::LOCK);
         let manifest = || {
             let manifest = Manifest::load(&*self.disk, &self.directory)?;
             manifest.ok_or_else(|| KvsError::NotAStore { path: self.directory.clone() })
         };
         let mut before = manifest()?;
+        let mut ended = earlier.and_then(|earlier| earlier.ended);
+        // That does not change: a store is no backup, and a backup never becomes one.
+        let is_backup = match earlier {
+            Some(earlier) => earlier.is_backup,
+            None => is_backup(&*self.disk, &self.directory)?,
+        };
         for _ in 0..TRIES {
+            let notice = Notice::read(&*self.disk, &self.directory)?;
             let is_owned = self.disk.is_locked(&path);
             let is_owned = is_owned.map_err(|error| KvsError::io("lock", &path, error))?;
-            let notice = Notice::read(&*self.disk, &self.directory)?;
+            // Whoever posted it had the lock then, and has it no longer.
+            if !is_owned && notice.readable.is_some() {
+                ended = Some(notice.life);
+            }
+            if is_owned && notice.is_torn {
+                continue;
+            }
             // Before a manifest drops records, the notice covers what killed them. So a notice goes
             // with the manifest that is there before and after it is read.
             let after = manifest()?;
             if after == before {
-                return Ok(Sight { manifest: after, is_owned, notice });
+                return Ok(Sight { manifest: after, is_owned, notice, ended, is_backup });
             }
             before = after;
         }
@@ -114,7 +138,7 @@ impl Place {
             }
             // Otherwise an owner may have come, and the log may have grown, or lost its tail. An
             // error may be one of a file that went meanwhile.
-            let now = self.look()?;
+            let now = self.look(Some(&sight))?;
             if now == sight {
                 return read.map(|reading| (sight, reading));
             }
@@ -202,14 +226,11 @@ impl Reading {
         let mut scan = scan.starting_at(segment.end());
         let (mut changes, mut floor_ms) = (HashMap::new(), 0);
         while let Some(found) = scan.next()? {
+            floor_ms = floor_ms.max(marked_floor_ms(&found, 0));
             let (key, expires_at_ms) = match found.record {
                 Record::Set { key, expires_at_ms, .. } => (key, Some(expires_at_ms)),
                 Record::Remove { key, .. } => (key, None),
-                Record::Mark { clock_floor_ms, .. } => {
-                    floor_ms = floor_ms.max(u64::from_le_bytes(clock_floor_ms));
-                    continue;
-                }
-                Record::Batch { .. } | Record::Seal { .. } => continue,
+                Record::Batch { .. } | Record::Mark { .. } | Record::Seal { .. } => continue,
             };
             let location = Location::new(segment.number, found.offset);
             let location = location.ok_or(KvsError::StoreFull { what: "offset in a segment" })?;

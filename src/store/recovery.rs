@@ -58,12 +58,16 @@ pub(crate) struct Active {
 
 /// Answers with an error if a directory holds a backup, which nobody is to write to.
 pub(crate) fn refuse_backup(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    match disk.list(directory) {
-        Ok(found) if found.iter().any(|name| name == names::BACKUP) => {
-            Err(KvsError::IsABackup { path: directory.to_owned() })
-        }
+    match is_backup(disk, directory) {
+        Ok(true) => Err(KvsError::IsABackup { path: directory.to_owned() }),
         _ => Ok(()),
     }
+}
+
+/// Whether a directory holds a backup.
+pub(crate) fn is_backup(disk: &dyn Disk, directory: &Path) -> Result<bool> {
+    let found = disk.list(directory).map_err(|error| KvsError::io("list", directory, error));
+    Ok(found?.iter().any(|name| name == names::BACKUP))
 }
 
 /// Whether a directory holds a store; refuses one that is of another engine, or that has lost its

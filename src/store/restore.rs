@@ -141,7 +141,7 @@ pub(crate) fn restore_on(
 }
 
 /// Reads everything that a backup names, and finds it whole.
-pub(crate) fn read_backup(disk: Arc<dyn Disk>, from: &Path) -> Result<(Manifest, Vec<Source>)> {
+fn read_backup(disk: Arc<dyn Disk>, from: &Path) -> Result<(Manifest, Vec<Source>)> {
     let not_a_store = || KvsError::NotAStore { path: from.to_owned() };
     let manifest = Manifest::load(&*disk, from)?.ok_or_else(not_a_store)?;
     let options = Options::new().read_path(ReadPath::Pread);

@@ -57,10 +57,12 @@ impl Core {
         if self.space.next_expiry_ms.load(Ordering::Acquire) > now_ms {
             return Ok(());
         }
+        let mut swept = Ok(());
         for segment in self.segments.all() {
             let is_due = segment.next_expiry_ms.load(Ordering::Acquire) <= now_ms;
             if is_due && !segment.damaged.load(Ordering::Relaxed) {
-                self.sweep_segment(&segment, now_ms)?;
+                // One that cannot be read is no reason to leave the others.
+                swept = swept.and(self.sweep_segment(&segment, now_ms));
             }
         }
         // A set that comes meanwhile lowers its segment's time first, so it is seen here.
@@ -70,7 +72,7 @@ impl Core {
             next.fetch_min(segment.next_expiry_ms.load(Ordering::SeqCst), Ordering::SeqCst);
         }
         self.update_space();
-        Ok(())
+        swept
     }
 
     fn sweep_segment(&self, segment: &Arc<Segment>, now_ms: u64) -> Result<()> {

@@ -20,7 +20,7 @@ use super::sync::lock;
 use crate::error::{KvsError, Result};
 
 /// How much is read ahead.
-const AHEAD: usize = 256;
+pub(crate) const AHEAD: usize = 256;
 const AHEAD_BYTES: usize = 1 << 20;
 
 /// One change of one key, as [`Watch::next`] gives it.
@@ -80,8 +80,6 @@ pub struct Watch {
     prefix: Vec<u8>,
     /// The highest seq that was read, handed out or not.
     seq: u64,
-    /// What compaction went through before this began is of no concern, if it began at its end.
-    base: u64,
     /// Where reading goes on; none: nothing was read yet.
     place: Option<(Arc<Segment>, u64)>,
     ahead: VecDeque<Change>,
@@ -96,8 +94,9 @@ impl Store {
     /// was published, and is as durable as its write asked for.
     ///
     /// # Errors
-    /// [`KvsError::HistoryGone`] if compaction has gone through what came after `after`; see
-    /// [`Options::retain_history`](crate::Options::retain_history). [`KvsError::Closed`].
+    /// [`KvsError::HistoryGone`] if compaction has gone through what came after `after`, see
+    /// [`Options::retain_history`](crate::Options::retain_history), or the store was cleared since.
+    /// [`KvsError::Closed`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -112,14 +111,12 @@ impl Store {
         let core = Arc::clone(&self.handle.core);
         core.check_open()?;
         let seq = after.unwrap_or_else(|| core.published_seq.load(Ordering::Acquire));
-        let base = match after {
-            None => core.compacted_seq.load(Ordering::Acquire),
-            Some(_) => 0,
-        };
-        core.check_history(seq.max(base))?;
+        if after.is_some() {
+            core.check_history(seq)?;
+        }
         core.watches.fetch_add(1, Ordering::SeqCst);
         let (prefix, ahead) = (prefix.as_ref().to_vec(), VecDeque::new());
-        Ok(Watch { core, prefix, seq, base, place: None, ahead })
+        Ok(Watch { core, prefix, seq, place: None, ahead })
     }
 }
 
@@ -164,8 +161,9 @@ impl Watch {
     /// The next change; none: there is no further one yet.
     ///
     /// # Errors
-    /// [`KvsError::HistoryGone`] if compaction was faster than this watch: it can only be begun
-    /// anew. [`KvsError::Corrupt`], [`KvsError::Io`], [`KvsError::Closed`].
+    /// [`KvsError::HistoryGone`] if compaction was faster than this watch, or the store was
+    /// cleared: it can only be begun anew. [`KvsError::Corrupt`], [`KvsError::Io`],
+    /// [`KvsError::Closed`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -216,14 +214,14 @@ impl Watch {
                 return self.read_segment(segment, offset, end);
             }
             if !is_sealed {
-                core.check_history(self.seq.max(published).max(self.base))?;
+                core.check_history(self.seq.max(published))?;
                 self.seq = self.seq.max(published);
                 return Ok(false);
             }
         }
         let next = core.log_behind(id, self.seq);
         // Looked at afterwards: what compaction has gone through may have been before that one.
-        core.check_history(self.seq.max(self.base))?;
+        core.check_history(self.seq)?;
         let Some(segment) = next else {
             return Ok(false);
         };
@@ -261,6 +259,10 @@ impl Watch {
         let at = scan.offset();
         if at == offset {
             return Err(segment.corrupt(at, scan.reason()));
+        }
+        if scan.sealed() {
+            // Its last record may have been read before, and all of it has been now.
+            self.seq = self.seq.max(segment.max_seq.load(Ordering::Relaxed));
         }
         // In the middle of a batch its later records have this seq too.
         let is_at_end = at == end;

@@ -199,12 +199,12 @@ fn run_sync(core: &Core) {
         Durability::Os | Durability::Always => Duration::MAX,
     };
     let mut last = Instant::now();
-    let mut posted: Option<Instant> = None;
+    let mut next_post = Instant::now();
     // A full disk does not change by asking at once again.
     let mut unprepared: Option<Instant> = None;
     loop {
         let left = interval.saturating_sub(last.elapsed()).min(until_expiry(core, last));
-        let left = left.min(until_post(core, posted)).min(Duration::from_secs(3600));
+        let left = left.min(until_post(core, next_post)).min(Duration::from_secs(3600));
         let woken = rest(core, left, to_sync_or_post);
         if woken == Woken::Stop {
             return;
@@ -227,18 +227,20 @@ fn run_sync(core: &Core) {
                 });
             }
         }
-        if until_post(core, posted) == Duration::ZERO {
-            posted = Some(Instant::now());
+        if until_post(core, next_post) == Duration::ZERO {
+            let begun = Instant::now();
+            next_post = begun + POST_INTERVAL;
             if let Err(error) = core.post_notice() {
                 core.report(&error);
+                next_post = begun + REST;
             }
         }
     }
 }
 
 /// How long it is until other processes are told how far they may read.
-fn until_post(core: &Core, posted: Option<Instant>) -> Duration {
-    let rest = posted.map_or(Duration::ZERO, |at| POST_INTERVAL.saturating_sub(at.elapsed()));
+fn until_post(core: &Core, next_post: Instant) -> Duration {
+    let rest = next_post.saturating_duration_since(Instant::now());
     if core.board.is_behind() { rest } else { Duration::MAX }
 }
 

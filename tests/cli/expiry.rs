@@ -101,3 +101,14 @@ fn expiries_go_through_export_and_import() {
     place.run(&["import", "plain.tsv", "--expire-after-ms", "100000000"]).succeeded();
     assert!(place.run(&["ttl", "c"]).succeeded().trim().parse::<u64>().unwrap() > 90_000_000);
 }
+
+#[test]
+fn an_import_with_an_expiry_that_no_key_can_have_is_refused() {
+    let place = Place::new();
+    place.write("in.tsv", b"a\t1\n");
+    for ms in [u64::MAX.to_string(), kvs::EXPIRES_AT_MS_MAX.to_string()] {
+        let ran = place.run(&["import", "in.tsv", "--expire-after-ms", &ms]);
+        ran.complained_like("a key cannot expire at");
+    }
+    place.run(&["get", "a"]).printed("Key not found\n");
+}

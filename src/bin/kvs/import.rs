@@ -70,12 +70,22 @@ pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     let format = format_of(path, args.format)?;
     let mut input = Input::open(path, format)?;
     let store = open::or_create(dir)?;
-    let expires_at_ms = args.expire_after_ms.map(|ms| store.now_ms().saturating_add(ms));
-    let imported = import(&mut input, format, &store, expires_at_ms);
+    let expires_at_ms = args.expire_after_ms.map(|ms| expiry_in(ms, &store)).transpose();
+    let imported = expires_at_ms.and_then(|at| import(&mut input, format, &store, at));
     let closed = store.close();
     let count = imported?;
     closed?;
     output::print(count.sentence().as_bytes())
+}
+
+/// When something expires that does so in so many milliseconds.
+fn expiry_in(ms: u64, store: &Store) -> Result<u64, Failure> {
+    let now_ms = store.now_ms();
+    let expires_at_ms = now_ms.saturating_add(ms);
+    if expires_at_ms > EXPIRES_AT_MS_MAX {
+        return Err(KvsError::InvalidExpiry { expires_at_ms, now_ms }.into());
+    }
+    Ok(expires_at_ms)
 }
 
 fn import(
@@ -122,7 +132,8 @@ fn write(
         let written = if batch.is_empty() { Ok(()) } else { store.write(batch).map(drop) };
         match written {
             // One has expired since: once more, without it.
-            Err(KvsError::InvalidExpiry { .. }) => {}
+            Err(KvsError::InvalidExpiry { expires_at_ms, .. })
+                if expires_at_ms <= EXPIRES_AT_MS_MAX => {}
             written => {
                 *count = counted;
                 return Ok(written?);

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::clock::START_MS;
-use super::scene::{Model, Scene, model};
+use super::clock::{START_MS, SetClock};
+use super::scene::{Model, Moment, Scene, contents, model};
 use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
-use crate::options::{Durability, Options};
+use crate::options::{Durability, Options, ReadPath};
+use crate::store::disk::Disk;
+use crate::store::names::{self, SegmentId};
+use crate::store::reading::Place;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::CrashPlan;
 use crate::store::sim_disk::fault::{Failure, Fault};
 use crate::store::sim_disk::state::Rng;
-use crate::store::{Store, restore, restore::restore_on};
+use crate::store::{ReadOnlyStore, Store, restore, restore::restore_on};
 
 const BACKUP: &str = "/backup";
 
@@ -32,6 +35,16 @@ fn restored(disk: &SimDisk, to_seq: Option<u64>) -> Result<Model> {
     let (disk, from) = (Arc::new(disk.clone()), Path::new(BACKUP));
     restore_on(disk, from, to_seq, START_MS, &mut |_| (), &mut write)?;
     Ok(found)
+}
+
+/// What a reader sees of a backup.
+fn read(disk: &SimDisk) -> Result<Model> {
+    contents(&ReadOnlyStore::open_in(Place {
+        disk: Arc::new(disk.clone()),
+        clock: Arc::<SetClock>::default(),
+        directory: Path::new(BACKUP).to_owned(),
+        options: Options::new().read_path(ReadPath::Pread),
+    })?)
 }
 
 #[test]
@@ -125,7 +138,11 @@ fn a_crash_in_a_backup_leaves_the_one_before_or_the_new_one() {
             for plan in CrashPlan::choose(replay.pending(), 60, &mut rng) {
                 let disk = SimDisk::of(replay.crash(&plan));
                 let place = || format!("call {at}, {plan:?}, pending:{}", replay.describe());
-                match restored(&disk, None) {
+                let found = restored(&disk, None);
+                if let Ok(found) = &found {
+                    assert_eq!(read(&disk).unwrap(), *found, "{}", place());
+                }
+                match found {
                     Ok(found) if found == newer => {}
                     Ok(found) if has_earlier && at < trace.len() => {
                         assert_eq!(found, older, "{}", place());
@@ -171,6 +188,76 @@ fn a_backup_that_fails_leaves_the_store_and_the_one_before() {
         assert_eq!(restored(&scene.disk, None).unwrap(), scene.contents().unwrap());
         scene.expect(&[("a", "2"), ("b", "1"), ("c", "1")]);
     }
+}
+
+/// Flips a bit of a file where it holds these bytes.
+fn spoil(disk: &SimDisk, path: &Path, at: &str) {
+    let mut bytes = disk.bytes(path).unwrap();
+    let place = bytes.windows(at.len()).position(|it| it == at.as_bytes()).unwrap();
+    bytes[place] ^= 1;
+    disk.set_bytes(path, bytes);
+}
+
+#[test]
+fn a_backup_of_what_is_damaged_leaves_the_one_before() {
+    type Act = fn(&Scene) -> u64;
+    let acts: [Act; 2] = [
+        // What is damaged is new to the backup; what it has is gone from the store.
+        |scene| {
+            scene.store.compact().unwrap();
+            scene.store.segment_ids()[0]
+        },
+        // The backup has the beginning of what is damaged, in the segment in which the log grew.
+        Scene::rotate,
+    ];
+    for act in acts {
+        let scene = Scene::new();
+        scene.set("a", "first");
+        scene.store.backup(BACKUP).unwrap();
+        scene.set("b", "second");
+        spoil(&scene.disk, &Scene::segment(act(&scene)), "first");
+        for _ in 0..2 {
+            let backup = scene.store.backup(BACKUP);
+            assert!(matches!(backup, Err(KvsError::Corrupt { .. })), "{backup:?}");
+            assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("a", "first")]));
+        }
+    }
+}
+
+#[test]
+fn what_has_rotted_in_a_backup_is_taken_anew() {
+    let scene = Scene::new();
+    scene.set("a", "first");
+    let sealed = scene.rotate();
+    scene.set("b", "second");
+    scene.store.backup(BACKUP).unwrap();
+    let kept = Path::new(BACKUP).join(names::segment(SegmentId(sealed)));
+    // As on another file system: a file of its own.
+    let bytes = scene.disk.bytes(&kept).unwrap();
+    scene.disk.remove(&kept).unwrap();
+    scene.disk.set_bytes(&kept, bytes);
+    assert_eq!(scene.store.backup(BACKUP).unwrap().kept, 1);
+    spoil(&scene.disk, &kept, "first");
+    assert!(matches!(restored(&scene.disk, None), Err(KvsError::Corrupt { .. })));
+    let report = scene.store.backup(BACKUP).unwrap();
+    assert_eq!((report.kept, report.linked, report.copied), (0, 1, 1));
+    let both = model(&[("a", "first"), ("b", "second")]);
+    assert_eq!(restored(&scene.disk, None).unwrap(), both);
+}
+
+#[test]
+fn who_looks_at_a_backup_for_a_moment_does_not_keep_it_from_being_made() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    scene.store.backup(BACKUP).unwrap();
+    // A reader looks whether somebody has the lock by taking it, shared.
+    let path = Path::new(BACKUP).join(names::LOCK);
+    let lock = scene.disk.lock(&path).unwrap();
+    scene.at(Moment::Refused, move || drop(lock));
+    scene.store.backup(BACKUP).unwrap();
+    let _lock = scene.disk.lock(&path).unwrap();
+    let backup = scene.store.backup(BACKUP);
+    assert!(matches!(backup, Err(KvsError::Locked { pid: None, .. })), "{backup:?}");
 }
 
 #[test]

@@ -291,6 +291,25 @@ fn a_segment_that_cannot_be_read_does_not_keep_its_keys_alive() {
     assert!(scene.store.get("b").unwrap().is_none());
 }
 
+/// Nor does it keep the keys of other segments in the keydir.
+#[test]
+fn a_segment_that_cannot_be_read_does_not_end_a_sweep() {
+    let scene = Scene::new();
+    scene.set_for("a", "1", 5000);
+    let sealed = scene.rotate();
+    scene.set_for("b", "1", 5000);
+    // What is rewritten lies behind the segment in which the log grows.
+    scene.compact(&[sealed]);
+    let active = *scene.store.segment_ids().last().unwrap();
+    scene.disk.set_read_fault(&Scene::segment(active), 48, ReadFault::Error(8));
+    scene.pass(5000);
+    assert!(scene.store.sweep_step().is_err());
+    assert_eq!(scene.store.len(), 1);
+    scene.disk.clear_faults();
+    scene.store.sweep_step().unwrap();
+    assert_eq!(scene.store.len(), 0);
+}
+
 /// A plain error of the log stops neither time nor the syncs.
 #[test]
 fn a_mark_that_cannot_be_written_does_not_stop_the_sync() {

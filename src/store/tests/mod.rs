@@ -24,6 +24,7 @@ mod many;
 mod model;
 mod named;
 mod nested;
+mod notices;
 mod pins;
 mod ranges;
 mod reader;

@@ -15,14 +15,14 @@ use super::workload::{
 use crate::error::{KvsError, Result};
 use crate::options::{Options, ReadPath, SetOptions};
 use crate::store::disk::{Access, Disk, DiskFile, DiskLock};
-use crate::store::notice::lock_directory;
 use crate::store::reading::Place;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
+use crate::store::sync::lock;
 use crate::store::{ReadOnlyStore, Store};
 
 /// Opens the store on a disk to be read, at a time.
-fn reader_at(disk: Arc<dyn Disk>, clock: &Arc<SetClock>) -> Result<ReadOnlyStore> {
+pub fn reader_at(disk: Arc<dyn Disk>, clock: &Arc<SetClock>) -> Result<ReadOnlyStore> {
     ReadOnlyStore::open_in(Place {
         disk,
         clock: Arc::<SetClock>::clone(clock),
@@ -31,17 +31,19 @@ fn reader_at(disk: Arc<dyn Disk>, clock: &Arc<SetClock>) -> Result<ReadOnlyStore
     })
 }
 
-fn reader(disk: &SimDisk) -> Result<ReadOnlyStore> {
+/// Opens the store on a disk to be read.
+pub fn reader(disk: &SimDisk) -> Result<ReadOnlyStore> {
     reader_at(Arc::new(disk.clone()), &Arc::default())
 }
 
 /// The owner does what its thread does every so often.
-fn post(scene: &Scene) {
+pub fn post(scene: &Scene) {
     scene.store.sync_step().unwrap();
 }
 
+/// A reader sees these keys and values and nothing else.
 #[track_caller]
-fn sees(reader: &ReadOnlyStore, pairs: &[(&str, &str)]) {
+pub fn sees(reader: &ReadOnlyStore, pairs: &[(&str, &str)]) {
     assert_eq!(contents(reader).unwrap(), model(pairs));
 }
 
@@ -183,9 +185,11 @@ fn a_reader_goes_along_with_rotation_compaction_and_clear() {
 }
 
 /// A disk that calls back before a segment is opened.
-struct Interrupted {
-    disk: SimDisk,
-    before_open: Mutex<Box<dyn FnMut() + Send>>,
+pub struct Interrupted {
+    /// The disk.
+    pub disk: SimDisk,
+    /// Called before a segment is opened.
+    pub before_open: Mutex<Box<dyn FnMut() + Send>>,
 }
 
 impl Disk for Interrupted {
@@ -326,48 +330,6 @@ fn damage_is_refused_as_by_an_open() {
 }
 
 #[test]
-fn a_directory_that_is_locked_but_not_written_to_can_be_read() {
-    let scene = Scene::new();
-    scene.set("a", "1");
-    post(&scene);
-    scene.set("b", "1");
-    let disk = scene.die();
-    // What `verify` and an owner that is not open yet do: there is a notice, but it says nothing.
-    let lock = lock_directory(&disk, Path::new(DIRECTORY)).unwrap();
-    let reader = reader(&disk).unwrap();
-    sees(&reader, &[("a", "1"), ("b", "1")]);
-    drop(lock);
-    assert!(reader.refresh().unwrap(), "whether it is locked is part of what was looked at");
-    assert!(!reader.refresh().unwrap());
-    sees(&reader, &[("a", "1"), ("b", "1")]);
-}
-
-/// An owner that comes and goes while a reader reads on its own, before a segment is opened.
-#[test]
-fn an_owner_that_comes_meanwhile_is_noticed() {
-    let scene = Scene::new();
-    scene.set("a", "1");
-    let disk = scene.die();
-    let owner: Arc<Mutex<Option<Scene>>> = Arc::default();
-    let (kept, of_owner, mut is_first) = (Arc::clone(&owner), disk.clone(), true);
-    let before_open = move || {
-        if std::mem::take(&mut is_first) {
-            let scene = Scene::on(of_owner.clone(), 2).unwrap();
-            scene.set("a", "2");
-            *kept.lock().unwrap() = Some(scene);
-        }
-    };
-    let before_open = Mutex::new(Box::new(before_open) as Box<dyn FnMut() + Send>);
-    let interrupted = Arc::new(Interrupted { disk, before_open });
-    let reader = reader_at(interrupted, &Arc::default()).unwrap();
-    // The second set is in the log, but its owner has not said that it may be read.
-    sees(&reader, &[("a", "1")]);
-    post(owner.lock().unwrap().as_ref().unwrap());
-    assert!(reader.refresh().unwrap());
-    sees(&reader, &[("a", "2")]);
-}
-
-#[test]
 fn without_a_store_there_is_nothing_to_read_and_nothing_is_made() {
     let disk = SimDisk::new();
     let opened = reader(&disk);
@@ -412,4 +374,49 @@ fn for_a_reader_time_is_never_earlier_than_the_disk_says() {
     post(&scene);
     assert!(early.refresh().unwrap());
     assert!(early.now_ms() >= now_ms);
+}
+
+#[test]
+fn time_goes_on_for_a_reader_while_it_reads_everything_anew() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    scene.rotate();
+    post(&scene);
+    let clock = Arc::new(SetClock::at(START_MS + 1_000_000));
+    let before: Arc<Mutex<Option<ReadOnlyStore>>> = Arc::default();
+    let seen_ms: Arc<Mutex<u64>> = Arc::default();
+    let (handle, seen, of_hook) = (Arc::clone(&before), Arc::clone(&seen_ms), Arc::clone(&clock));
+    let before_open = move || {
+        of_hook.pass(1000);
+        if let Some(reader) = &*handle.lock().unwrap() {
+            *seen.lock().unwrap() = reader.now_ms();
+        }
+    };
+    let before_open = Mutex::new(Box::new(before_open) as Box<dyn FnMut() + Send>);
+    let disk = Interrupted { disk: scene.disk.clone(), before_open };
+    let reader = reader_at(Arc::new(disk), &clock).unwrap();
+    // From here on the clock of the machine is behind.
+    clock.set_wall(START_MS);
+    *before.lock().unwrap() = Some(reader.clone());
+    scene.set("a", "2");
+    scene.rotate();
+    post(&scene);
+    assert!(reader.refresh().unwrap());
+    let seen_ms = *seen_ms.lock().unwrap();
+    assert!(seen_ms > START_MS + 1_000_000 && reader.now_ms() >= seen_ms, "{seen_ms}");
+}
+
+#[test]
+fn a_time_that_no_clock_comes_to_is_not_believed() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    post(&scene);
+    let reader = reader(&scene.disk).unwrap();
+    let core = &scene.store.handle.core;
+    core.append_mark(&mut lock(&core.log), u64::MAX).unwrap();
+    scene.set("b", "1");
+    post(&scene);
+    assert!(reader.refresh().unwrap());
+    sees(&reader, &[("a", "1"), ("b", "1")]);
+    assert_eq!(reader.now_ms(), START_MS);
 }

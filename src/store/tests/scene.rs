@@ -20,7 +20,7 @@ use crate::store::{Environment, Store};
 /// What a store holds.
 pub type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Called once, before the call that it waits for.
+/// Called once, before the call that it waits for (after it, where that is refused).
 type Hook = Box<dyn FnOnce() + Send>;
 
 /// A call that can be waited for.
@@ -30,6 +30,8 @@ pub enum Moment {
     SyncDir,
     /// A segment is unlinked.
     Unlink,
+    /// A lock was asked for that somebody has.
+    Refused,
 }
 
 /// A disk that calls back.
@@ -83,7 +85,11 @@ impl Disk for Watched {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        self.disk.lock(path)
+        let lock = self.disk.lock(path)?;
+        if lock.is_none() {
+            self.reached(Moment::Refused);
+        }
+        Ok(lock)
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {

@@ -42,6 +42,21 @@ pub fn a_durable_set_goes_only_when_what_killed_it_is_durable() {
 }
 
 #[test]
+fn a_clear_is_wholly_done_or_not_at_all() {
+    for is_log_empty in [false, true] {
+        let scene = Scene::new();
+        scene.set_durably("key", "value").unwrap();
+        if is_log_empty {
+            scene.store.compact().unwrap();
+        }
+        scene.crash_in(
+            |scene| scene.store.clear().unwrap(),
+            |found, last| found.is_empty() || (!last && has(found, "key", "value")),
+        );
+    }
+}
+
+#[test]
 pub fn a_lost_manifest_is_no_empty_store() {
     let scene = Scene::new();
     scene.set_durably("key", "value").unwrap();

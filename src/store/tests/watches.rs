@@ -6,13 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use super::oracle::{key, value};
-use super::scene::Scene;
+use super::scene::{Model, Scene};
 use crate::batch::Batch;
-use crate::error::KvsError;
+use crate::error::{KvsError, Result};
 use crate::options::{Durability, Options};
 use crate::store::restore::restore_on;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
 use crate::store::sim_disk::state::Rng;
+use crate::store::watch::AHEAD;
 use crate::store::{Change, Store, Watch};
 
 type Seen = (u64, Vec<u8>, Option<Vec<u8>>);
@@ -114,6 +115,115 @@ fn what_compaction_went_through_is_gone_and_that_is_said() {
     let scene = scene.reopen();
     assert!(scene.store.watch(Some(last), "").is_err_and(is_gone));
     assert!(scene.store.watch(Some(seen[0].0), "").is_ok());
+}
+
+#[test]
+fn a_watch_that_has_seen_everything_does_not_miss_a_clear() {
+    type Act = fn(&Scene);
+    let uses_of_a_seq: [Act; 3] = [
+        |_| (),
+        |scene| scene.store.sync().unwrap(),
+        |scene| assert!(!scene.store.remove("none").unwrap().existed),
+    ];
+    for use_a_seq in uses_of_a_seq {
+        let scene = Scene::new();
+        scene.set("old", "1");
+        scene.store.compact().unwrap();
+        // In an empty segment.
+        let mut watch = scene.store.watch(None, "").unwrap();
+        assert!(watch.next().unwrap().is_none());
+        use_a_seq(&scene);
+        scene.store.clear().unwrap();
+        assert!(watch.wait(Duration::ZERO).unwrap());
+        use_a_seq(&scene);
+        scene.set("new", "1");
+        assert!(matches!(watch.next(), Err(KvsError::HistoryGone { .. })));
+        scene.expect(&[("new", "1")]);
+    }
+}
+
+#[test]
+fn the_first_change_after_a_clear_is_seen_or_called_gone() {
+    for is_reopened in [false, true] {
+        let mut scene = Scene::new();
+        scene.set("old", "1");
+        scene.store.clear().unwrap();
+        if is_reopened {
+            scene = scene.reopen();
+        }
+        let [mut early, mut late] = [(); 2].map(|()| scene.store.watch(None, "").unwrap());
+        let written = scene.store.set("a", "1").unwrap();
+        assert_eq!(all(&mut early), [(written.seq, b"a".to_vec(), Some(b"1".to_vec()))]);
+        scene.store.compact().unwrap();
+        assert!(matches!(late.next(), Err(KvsError::HistoryGone { .. })));
+        assert_eq!(all(&mut early), []);
+        scene.expect(&[("a", "1")]);
+    }
+}
+
+/// Whoever follows a watch, and begins anew when it says so, ends with what the store has.
+#[test]
+fn a_mirror_is_right_in_the_end_though_the_store_is_cleared_meanwhile() {
+    const EACH: usize = 2000;
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new().segment_bytes(64 << 10).durability(Durability::Os);
+    let store = options.open(dir.path()).unwrap();
+    let contents = || store.iter().map(|pair| pair.map(|(key, value)| (key, value.into_vec())));
+    let begin = || {
+        let watch = store.watch(None, "").unwrap();
+        (watch, contents().collect::<Result<Model>>())
+    };
+    let (mut watch, mut mirror) = (store.watch(None, "").unwrap(), Model::new());
+    thread::scope(|scope| {
+        let writers = [0, 1].map(|thread| {
+            let store = &store;
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    store.set(format!("{thread} {}", number % 7), format!("{number}")).unwrap();
+                    if number % 97 == 0 {
+                        store.clear().unwrap();
+                    }
+                }
+            })
+        });
+        loop {
+            let is_over = writers.iter().all(thread::ScopedJoinHandle::is_finished);
+            match watch.next() {
+                Ok(Some(Change { key, value: Some(value), .. })) => {
+                    mirror.insert(key, value.into_vec());
+                }
+                Ok(Some(change)) => panic!("nothing was removed: {change:?}"),
+                Ok(None) if is_over => break,
+                Ok(None) => {}
+                Err(KvsError::HistoryGone { .. }) => {
+                    let (new, now) = begin();
+                    watch = new;
+                    // Cleared while it was read: then the watch says so too.
+                    mirror = now.unwrap_or_default();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    assert_eq!(mirror, contents().collect::<Result<Model>>().unwrap());
+}
+
+#[test]
+fn a_watch_that_has_seen_a_whole_segment_does_not_miss_its_seal() {
+    let scene = Scene::new();
+    // As many as are read at once: the seal alone is left.
+    for number in 0..AHEAD {
+        scene.set(&format!("{number}"), "1");
+    }
+    scene.rotate();
+    let mut watch = scene.store.watch(Some(0), "").unwrap();
+    for _ in 0..AHEAD {
+        assert!(watch.next().unwrap().is_some());
+    }
+    scene.store.compact().unwrap();
+    assert!(watch.next().unwrap().is_none());
+    scene.set("new", "1");
+    assert_eq!(all(&mut watch).len(), 1);
 }
 
 #[test]
