@@ -31,12 +31,12 @@ fn reader_at(disk: Arc<dyn Disk>, clock: &Arc<SetClock>) -> Result<ReadOnlyStore
     })
 }
 
-fn reader(disk: &SimDisk) -> Result<ReadOnlyStore> {
+pub fn reader(disk: &SimDisk) -> Result<ReadOnlyStore> {
     reader_at(Arc::new(disk.clone()), &Arc::default())
 }
 
 /// The owner does what its thread does every so often.
-fn post(scene: &Scene) {
+pub fn post(scene: &Scene) {
     scene.store.sync_step().unwrap();
 }
 
