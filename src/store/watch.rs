@@ -125,9 +125,7 @@ impl Watch {
     /// ```
     pub fn wait(&self, time: Duration) -> Result<bool> {
         let core = &self.core;
-        let is_quiet = || {
-            !self.feed.is_behind(core.published_seq()) && core.check_open().is_ok()
-        };
+        let is_quiet = || !self.feed.is_behind(core.published_seq()) && core.check_open().is_ok();
         let rung = lock(&core.bell.rung);
         let waited = core.bell.published.wait_timeout_while(rung, time, |_| is_quiet());
         drop(waited.unwrap_or_else(PoisonError::into_inner));

@@ -25,8 +25,8 @@ Examples:
 ///
 /// A line for each change: SEQ<TAB>set<TAB>EXPIRY<TAB>KEY<TAB>VALUE with key and value as they
 /// are, or SEQ<TAB>remove<TAB>-<TAB>KEY; the expiry is - or in milliseconds since 1970-01-01 UTC.
-/// With --json an object a line, as export does, with \"seq\" in it, and \"removed\":true instead of a
-/// value. All changes of a batch have one seq and are printed together.
+/// With --json an object a line, as export does, with "seq" in it, and "removed":true instead of
+/// a value. All changes of a batch have one seq and are printed together.
 ///
 /// Works beside a process that has the store open, and changes nothing: looks every 50 ms for what
 /// that one has published. Goes on until it is interrupted (SIGINT, SIGTERM: ends with 0), or
