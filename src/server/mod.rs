@@ -1,6 +1,5 @@
 //! The server: two protocols on one port, any engine behind them.
 #![expect(dead_code, reason = "nothing executes steps yet")]
-
 #![expect(dead_code, reason = "the connections that use it come next")]
 
 pub mod config;

@@ -28,3 +28,5 @@ mod inspect;
 mod migrate;
 #[cfg(test)]
 mod scan;
+#[cfg(test)]
+mod watch;

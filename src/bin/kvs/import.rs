@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use kvs::EXPIRES_AT_MS_MAX;
 use kvs::{Batch, KvsError, Store};
 
 use crate::failure::Failure;

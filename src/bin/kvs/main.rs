@@ -5,6 +5,7 @@
 //! line that makes no sense, 141 (as if by SIGPIPE, and without a word) nobody reads the output.
 
 mod open;
+mod follow;
 
 mod backup;
 mod compact;
@@ -26,6 +27,7 @@ mod set;
 mod stats;
 mod ttl;
 mod verify;
+mod watch;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -71,6 +73,7 @@ enum Command {
     Expire(expire::Args),
     Ttl(ttl::Args),
     Scan(scan::Args),
+    Watch(watch::Args),
     Import(import::Args),
     Export(export::Args),
     Backup(backup::Args),
@@ -111,6 +114,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Expire(args) => return expire::run(dir, args),
         Command::Ttl(args) => ttl::run(dir, args),
         Command::Scan(args) => scan::run(dir, args),
+        Command::Watch(args) => watch::run(dir, &args),
         Command::Import(args) => import::run(dir, &args),
         Command::Export(args) => export::run(dir, &args),
         Command::Backup(args) => backup::run(dir, &args),

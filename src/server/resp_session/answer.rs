@@ -64,10 +64,9 @@ impl Session {
                 Err(error) => self.fail(&error),
             },
             Command::BgSave => self.in_background(Work::Save, "Background saving started"),
-            Command::BgRewriteAof => self.in_background(
-                Work::Compact,
-                "Background append only file rewriting started",
-            ),
+            Command::BgRewriteAof => {
+                self.in_background(Work::Compact, "Background append only file rewriting started")
+            }
             Command::LastSave => {
                 let seconds = self.shared.last_save_s.load(Ordering::Relaxed);
                 self.replies.integer(i64::try_from(seconds).unwrap_or(i64::MAX));
@@ -125,7 +124,8 @@ impl Session {
                 self.replies.ok();
             }
             SlowLogCommand::Get { count } => {
-                let count = count.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
+                let count =
+                    count.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
                 let entries = log.get(count);
                 self.replies.array(entries.len());
                 for entry in entries {

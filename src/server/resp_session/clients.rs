@@ -54,7 +54,11 @@ impl Session {
             }
             ClientCommand::List(filter) => self.list_clients(&filter),
             ClientCommand::KillAddress(address) => {
-                let filter = KillFilter { address: Some(address), includes_self: true, ..KillFilter::default() };
+                let filter = KillFilter {
+                    address: Some(address),
+                    includes_self: true,
+                    ..KillFilter::default()
+                };
                 match self.kill(&filter) {
                     0 => self.replies.error(&ReplyError::new("ERR No such client")),
                     _ => self.replies.ok(),

@@ -95,7 +95,8 @@ impl Session {
                 line("aof_enabled", &1);
                 line("aof_rewrite_in_progress", &0);
                 line("aof_last_bgrewrite_status", &"ok");
-                let poisoned = stats.figures.iter().any(|it| it.name == "poisoned" && it.value > 0.0);
+                let poisoned =
+                    stats.figures.iter().any(|it| it.name == "poisoned" && it.value > 0.0);
                 line("aof_last_write_status", &if poisoned { "err" } else { "ok" });
             }
             "stats" => {

@@ -351,12 +351,7 @@ const STEPS_MAX: usize = 4096;
 /// The names of the commands by their numbers.
 static NAMES: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(table::numbers);
 
-fn note_slow(
-    shared: &Shared,
-    peer: &Peer,
-    micros: u64,
-    arguments: impl FnOnce() -> Vec<Bytes>,
-) {
+fn note_slow(shared: &Shared, peer: &Peer, micros: u64, arguments: impl FnOnce() -> Vec<Bytes>) {
     shared.metrics.slow_command();
     let (arguments, name) = (arguments(), peer.about().name.clone());
     shared.slow_log.note(micros, arguments.iter().map(|it| &it[..]), peer.addr, &name);

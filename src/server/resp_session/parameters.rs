@@ -43,9 +43,9 @@ impl Session {
                     "ERR CONFIG SET failed (possibly related to argument '{shown}') - can't set \
                      immutable config"
                 ),
-                None => format!(
-                    "ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"
-                ),
+                None => {
+                    format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")
+                }
             };
             return self.replies.error(&ReplyError::from_text(error));
         }
