@@ -27,6 +27,7 @@ mod history;
 mod ordered;
 mod queue;
 mod load;
+mod retained;
 mod recovery;
 mod compaction;
 mod group;
@@ -604,6 +605,16 @@ impl Store {
         let by_id = |id: &u64| core.segments.by_id(names::SegmentId(*id));
         let inputs: Vec<_> = ids.iter().filter_map(by_id).collect();
         core.compact_together(&inputs, &mut || ())
+    }
+
+    /// Of each segment with retained records, their bytes.
+    pub(crate) fn retained_bytes(&self) -> Vec<(u64, u64)> {
+        self.core().trim_retained();
+        let all = self.core().segments.all();
+        let bytes = |it: &segment::Segment| {
+            (it.id.0, it.retained_bytes.load(std::sync::atomic::Ordering::SeqCst))
+        };
+        all.iter().map(|it| bytes(it)).filter(|(_, bytes)| *bytes > 0).collect()
     }
 
     pub(crate) fn rotate(&self) -> Result<()> {

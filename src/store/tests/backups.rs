@@ -16,10 +16,11 @@ use crate::store::sim_disk::fault::{Failure, Fault};
 use crate::store::sim_disk::state::Rng;
 use crate::store::{Store, restore, restore::restore_on};
 
-const BACKUP: &str = "/backup";
+/// The directory of a backup on the simulated disk.
+pub const BACKUP: &str = "/backup";
 
 /// What a backup holds, at its end or at an earlier seq.
-fn restored(disk: &SimDisk, to_seq: Option<u64>) -> Result<Model> {
+pub fn restored(disk: &SimDisk, to_seq: Option<u64>) -> Result<Model> {
     let mut found = Model::new();
     let mut write = |batch: &Batch| {
         for operation in batch.iter() {

@@ -26,6 +26,7 @@ mod nested;
 mod pins;
 mod ranges;
 mod reader;
+mod retained;
 mod salvage;
 mod sequences;
 mod shuttled;
