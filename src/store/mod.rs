@@ -602,9 +602,13 @@ impl Store {
     pub(crate) fn compact_segments(&self, ids: &[u64]) -> Result<()> {
         let core = self.core();
         let _compaction = lock(&core.compaction);
-        let by_id = |id: &u64| core.segments.by_id(names::SegmentId(*id));
+        let floor = core.retained_floor();
+        let by_id = |id: &u64| {
+            let found = core.segments.by_id(names::SegmentId(*id))?;
+            (found.facts().max_seq <= floor).then_some(found)
+        };
         let inputs: Vec<_> = ids.iter().filter_map(by_id).collect();
-        core.compact_together(&inputs, &mut || ())
+        if inputs.is_empty() { Ok(()) } else { core.compact_together(&inputs, &mut || ()) }
     }
 
     /// Of each segment with retained records, their bytes.

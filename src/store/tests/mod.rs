@@ -23,6 +23,7 @@ mod loomed;
 mod model;
 mod named;
 mod nested;
+mod observed;
 mod pins;
 mod ranges;
 mod reader;
