@@ -1,7 +1,4 @@
 //! The server: two protocols on one port, any engine behind them.
-#![expect(dead_code, reason = "nothing executes steps yet")]
-#![expect(dead_code, reason = "the connections that use it come next")]
-
 pub mod config;
 pub(crate) mod logging;
 pub(crate) mod shutdown;

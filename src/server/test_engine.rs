@@ -5,11 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::engine::{
-    Answer, Capabilities, EngineStats, Figure, KvsEngine, Pages, Scan, Walked, Write,
-};
+use crate::engine::{Answer, Capabilities, EngineStats, Figure, KvsEngine, Pages, Scan, Write};
 use crate::error::{KvsError, Result};
-use crate::store::{Versioned, Written};
+use crate::store::{Versioned, Walked, Written};
 
 #[derive(Default)]
 pub(crate) struct TestEngine {

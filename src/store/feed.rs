@@ -19,7 +19,7 @@ use super::segments::Segments;
 use crate::error::{KvsError, Result};
 
 /// How much is read ahead.
-const AHEAD: usize = 256;
+pub(crate) const AHEAD: usize = 256;
 const AHEAD_BYTES: usize = 1 << 20;
 
 /// One change of one key, as a watch gives it.

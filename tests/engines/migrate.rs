@@ -28,7 +28,7 @@ fn write(dir: &Path, engine: StoredEngine, batch: &Batch) {
         return store.close().unwrap();
     }
     let engine = SledKvsEngine::open(dir, Durability::Os).unwrap();
-    let write = Write { batch: batch.clone(), durability: None };
+    let write = Write { batch: batch.clone(), ..Write::default() };
     engine.write(&[write]).unwrap().remove(0).unwrap();
     engine.close().unwrap();
 }
