@@ -31,3 +31,10 @@ pub use password::{Password, PasswordError};
 pub use run::run;
 pub use serve::{ServeError, Started, serve};
 pub use tls::TlsError;
+
+/// The names of the commands that are counted: those of Redis, then those of the protocol KVS.
+pub fn command_names() -> Vec<&'static str> {
+    let mut names = crate::protocol::resp::table::numbers();
+    names.extend(proto_session::COMMAND_NAMES);
+    names
+}

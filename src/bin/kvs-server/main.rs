@@ -8,9 +8,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use kvs::protocol::resp::table;
 use kvs::server::config::{ConfigError, Loaded};
-use kvs::server::{ServeError, open_engine, run};
+use kvs::server::{ServeError, command_names, open_engine, run};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() -> ExitCode {
@@ -46,7 +45,7 @@ fn main() -> ExitCode {
 async fn serve(loaded: Loaded) -> Result<(), ServeError> {
     let password = env::var_os("KVS_PASSWORD");
     // Once, for the life of the process.
-    let names = table::numbers().leak();
+    let names = command_names().leak();
     kvs::server::serve(loaded, password, names, open_engine, run).await
 }
 

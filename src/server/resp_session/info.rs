@@ -29,7 +29,7 @@ impl Session {
             || wanted.iter().any(|it| ["default", "all", "everything"].contains(&it.as_str()));
         let has_more = wanted.iter().any(|it| ["all", "everything"].contains(&it.as_str()));
         let mut text = String::new();
-        let names = USUAL.iter().chain(&["commandstats", "cpu", "cluster"]);
+        let names = USUAL.iter().chain(&["commandstats", "latencystats", "cluster"]);
         for name in names {
             let is_wanted = wanted.iter().any(|it| it == name)
                 || is_all && USUAL.contains(name)
@@ -125,6 +125,13 @@ impl Session {
                         command.errors
                     );
                     line(&format!("cmdstat_{}", command.name), &value);
+                }
+            }
+            "latencystats" => {
+                for command in metrics.commands() {
+                    let at = |share| command.times.quantile_nanos(share) / 1000;
+                    let value = format!("p50={},p99={},p99.9={}", at(0.5), at(0.99), at(0.999));
+                    line(&format!("latency_percentiles_usec_{}", command.name), &value);
                 }
             }
             "kvs" => {
