@@ -24,7 +24,8 @@ mod export;
 mod import;
 #[cfg(test)]
 mod inspect;
-#[cfg(all(test, feature = "sled"))]
+#[cfg(feature = "sled")]
+#[cfg(test)]
 mod migrate;
 #[cfg(test)]
 mod scan;

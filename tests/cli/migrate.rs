@@ -6,12 +6,13 @@ use super::place::{Place, numbered};
 fn there_and_back() {
     let records = numbered(3000);
     let place = Place::with(&records);
-    place.run(&["expire", "key1", "60000000"]);
+    let key = String::from_utf8(records.keys().next().unwrap().clone()).unwrap();
+    place.run(&["expire", &key, "60000000"]).succeeded();
     let expected = place.contents();
     place
         .run(&["migrate", "--from", "kvs", "--to", "sled"])
         .printed("3,000 records moved to sled\n");
-    place.run(&["get", "key1"]).complained("data belongs to the engine \"sled\", not to \"kvs\"");
+    place.run(&["get", &key]).complained("data belongs to the engine \"sled\", not to \"kvs\"");
     place
         .run(&["migrate", "--from", "kvs", "--to", "sled"])
         .printed("data belongs to sled already\n");
@@ -19,6 +20,7 @@ fn there_and_back() {
         .run(&["migrate", "--from", "sled", "--to", "kvs"])
         .printed("3,000 records moved to kvs\n");
     assert!(place.contents() == expected);
+    assert_ne!(place.run(&["ttl", &key]).succeeded(), "never\n");
     assert!(!place.list("data").iter().any(|name| name == "kvs-migration" || name == "db"));
 }
 

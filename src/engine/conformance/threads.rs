@@ -75,7 +75,7 @@ pub(super) fn batches_are_seen_whole(it: &mut Subject) -> Result<()> {
     let keys: Vec<Bytes> = (0..10).map(|key| Bytes::from(format!("key {key}"))).collect();
     let is_over = AtomicBool::new(false);
     let job = |engine: &dyn KvsEngine, thread: u32| {
-        if thread % 2 == 0 {
+        if thread.is_multiple_of(2) {
             for round in 0..ROUNDS {
                 let mut batch = Batch::new();
                 for key in &keys {

@@ -83,7 +83,7 @@ impl FromStr for StoredEngine {
 /// An open directory.
 pub(super) enum Side {
     Kvs(Store),
-    Sled(SledKvsEngine),
+    Sled(Box<SledKvsEngine>),
 }
 
 impl Side {
@@ -93,7 +93,9 @@ impl Side {
                 let options = Options::new().durability(Durability::Os).compaction(false);
                 Side::Kvs(options.open(directory)?)
             }
-            StoredEngine::Sled => Side::Sled(SledKvsEngine::open(directory, Durability::Os)?),
+            StoredEngine::Sled => {
+                Side::Sled(Box::new(SledKvsEngine::open(directory, Durability::Os)?))
+            }
         })
     }
 

@@ -74,7 +74,7 @@ impl SledKvsEngine {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// use kvs::{KvsError, SledKvsEngine, Store};
-    /// let engine = SledKvsEngine::open(dir.path(), kvs::Durability::Os)?;
+    /// drop(SledKvsEngine::open(dir.path(), kvs::Durability::Os)?);
     /// assert!(matches!(Store::open(dir.path()), Err(KvsError::WrongEngine { .. })));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -123,7 +123,7 @@ impl Opened {
 
     /// Looks at some records, around and around, and takes out those that have expired.
     pub(super) fn sweep(&self, writer: &mut Writer, now_ms: u64, count: usize) -> Result<()> {
-        if writer.expiring == 0 {
+        if writer.expiring == 0 || count == 0 {
             return Ok(());
         }
         let from = writer.swept.take().map_or(Bound::Unbounded, Bound::Excluded);

@@ -1,5 +1,4 @@
 //! The thread pools, each by the tests of the PingCAP Talent Plan's project 4 and some more.
-#![cfg(feature = "server")]
 
 use std::panic::panic_any;
 use std::sync::atomic::{AtomicUsize, Ordering};
