@@ -178,17 +178,17 @@ impl Session {
         let number = request.first().and_then(|name| table::number(name));
         let resolved = table::resolve(&request);
         // The usual case, without a detour.
-        if self.is_known && self.transaction.is_none() && !self.is_muted && self.skipped == 0 {
-            if let Ok(spec) = resolved {
-                match spec.parse(request) {
-                    Ok(Command::Step(step)) => {
-                        self.steps.push(step);
-                        self.commands.push(number.unwrap_or_default());
-                        return Flow::GoOn;
-                    }
-                    parsed => return self.do_alone(spec, number, parsed, high_water).await,
+        let is_usual =
+            self.is_known && self.transaction.is_none() && !self.is_muted && self.skipped == 0;
+        if let (Ok(spec), true) = (&resolved, is_usual) {
+            return match spec.parse(request) {
+                Ok(Command::Step(step)) => {
+                    self.steps.push(step);
+                    self.commands.push(number.unwrap_or_default());
+                    Flow::GoOn
                 }
-            }
+                parsed => self.do_alone(spec, number, parsed, high_water).await,
+            };
         }
         self.take_otherwise(request, resolved, number, high_water).await
     }

@@ -180,9 +180,9 @@ fn a_range_whose_snapshot_has_ended_says_so_at_its_end_too() {
 /// it.
 #[test]
 fn a_key_that_comes_and_goes_again_is_kept_for_the_next_snapshot() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = Options::new().index(Index::Ordered).compaction(false);
-    let store = options.open(dir.path()).unwrap();
+    // Without threads of its own, which would take the key in their hands first.
+    let scene = Scene::indexed(Index::Ordered);
+    let store = &scene.store;
     let ordered = store.core().ordered.as_ref().unwrap();
     store.set("key", "1").unwrap();
     let first = store.snapshot().unwrap();

@@ -10,7 +10,7 @@ use super::clock::SetClock;
 use super::oracle::Reads;
 use super::workload::{DIRECTORY, remove_hints};
 use crate::error::Result;
-use crate::options::{Durability, Options, ReadPath, WriteOptions};
+use crate::options::{Durability, Index, Options, ReadPath, WriteOptions};
 use crate::store::disk::{Access, Disk, DiskFile, DiskLock};
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
@@ -129,8 +129,17 @@ impl Scene {
         Scene::later(disk, &Arc::default(), seed)
     }
 
+    /// An empty store with that index.
+    pub fn indexed(index: Index) -> Scene {
+        Scene::opened(SimDisk::new(), &Arc::default(), 1, &options().index(index)).unwrap()
+    }
+
     /// The store on this disk, with this clock.
     pub fn later(disk: SimDisk, clock: &Arc<SetClock>, seed: u64) -> Result<Scene> {
+        Scene::opened(disk, clock, seed, &options())
+    }
+
+    fn opened(disk: SimDisk, clock: &Arc<SetClock>, seed: u64, options: &Options) -> Result<Scene> {
         let watched = Arc::new(Watched { disk: disk.clone(), hook: Mutex::new(None) });
         let environment = Environment {
             disk: Arc::<Watched>::clone(&watched),
@@ -138,7 +147,7 @@ impl Scene {
             seed,
             background: false,
         };
-        let store = Store::open_in(Path::new(DIRECTORY), &options(), environment)?;
+        let store = Store::open_in(Path::new(DIRECTORY), options, environment)?;
         Ok(Scene { disk, store, clock: Arc::clone(clock), watched, lives: seed })
     }
 
