@@ -62,7 +62,7 @@ fn sled() -> Subject {
     let write = move |number| {
         let mut batch = Batch::new();
         batch.set(key(number), VALUE);
-        let write = Write { batch, durability: None };
+        let write = Write { batch, ..Write::default() };
         let outcomes = done(engine.write(&[write]));
         assert!(outcomes.into_iter().map(done).all(|written| written.seq > 0));
     };

@@ -136,7 +136,8 @@ impl WriteOptions {
 
     /// This write is skipped if the one before it in the same
     /// [`Store::write_many`](crate::Store::write_many) was refused for what it requires or for
-    /// an expiry that cannot be, or was skipped itself. So writes that come one after the other do not overtake each other.
+    /// an expiry that cannot be, or was skipped itself. So writes that come one after the other do
+    /// not overtake each other.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -29,7 +29,8 @@ use crate::thread_pool::{ThreadPool, run_on};
 /// # let dir = tempfile::tempdir()?;
 /// use kvs::engine::{KvsEngine, StoreEngine};
 /// use kvs::thread_pool::{SharedQueueThreadPool, ThreadPool};
-/// let engine = StoreEngine::open(dir.path(), &kvs::Options::new(), SharedQueueThreadPool::new(2)?)?;
+/// let pool = SharedQueueThreadPool::new(2)?;
+/// let engine = StoreEngine::open(dir.path(), &kvs::Options::new(), pool)?;
 /// assert_eq!(engine.name(), "kvs");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

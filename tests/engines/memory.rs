@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use kvs::engine::{
-    Answer, Capabilities, EngineStats, MemoryEngine, Pages, Scan, Walked, Write, conformance,
+    Answer, Capabilities, EngineStats, MemoryEngine, Pages, Scan, Write, conformance,
 };
-use kvs::{Batch, KvsEngine, KvsError, Result, Versioned, Written};
+use kvs::{Batch, KvsEngine, KvsError, Result, Versioned, Walked, Written};
 
 #[test]
 fn memory_conforms() {
@@ -27,7 +27,7 @@ fn now<T>(answer: Answer<'_, T>) -> Result<T> {
 fn set(engine: &MemoryEngine, key: &str, value: &str) -> Written {
     let mut batch = Batch::new();
     batch.set(key, value);
-    now(engine.write(vec![Write { batch, durability: None }])).unwrap().remove(0).unwrap()
+    now(engine.write(vec![Write { batch, ..Write::default() }])).unwrap().remove(0).unwrap()
 }
 
 #[test]

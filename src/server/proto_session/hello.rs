@@ -31,7 +31,8 @@ impl Session {
             Err(_) => self.shared.config.frame_bytes_max,
         };
         let library = [hello.software.as_bytes(), hello.software_version.as_bytes()];
-        tracing::debug!(software = %library.concat().escape_ascii(), "a client of the protocol KVS");
+        let software = library.concat().escape_ascii().to_string();
+        tracing::debug!(software, "a client of the protocol KVS");
         let can = self.shared.engine.capabilities();
         let config = &self.shared.config;
         Ok(HelloResponse {

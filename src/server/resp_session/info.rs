@@ -57,7 +57,6 @@ impl Session {
             let _ = write!(text, "{key}:{value}\r\n");
         };
         let shared = &self.shared;
-        let metrics = &shared.metrics;
         let resident = resident_bytes();
         match name {
             "server" => {
@@ -85,6 +84,30 @@ impl Session {
                 line("maxmemory", &0);
                 line("maxmemory_policy", &"noeviction");
             }
+            "replication" => {
+                line("role", &"master");
+                line("connected_slaves", &0);
+            }
+            "cluster" => line("cluster_enabled", &0),
+            "keyspace" if stats.keys > 0 => {
+                let value =
+                    format!("keys={},expires={},avg_ttl=0", stats.keys, stats.expiring_keys);
+                line("db0", &value);
+            }
+            _ => self.busy_section(line, name, stats),
+        }
+    }
+
+    /// The sections about what is being done.
+    fn busy_section(
+        &self,
+        mut line: impl FnMut(&str, &dyn std::fmt::Display),
+        name: &str,
+        stats: &EngineStats,
+    ) {
+        let shared = &self.shared;
+        let metrics = &shared.metrics;
+        match name {
             "persistence" => {
                 line("loading", &0);
                 line("async_loading", &0);
@@ -110,11 +133,6 @@ impl Session {
                 line("total_net_output_bytes", &sent);
                 line("rejected_connections", &metrics.refused_total());
             }
-            "replication" => {
-                line("role", &"master");
-                line("connected_slaves", &0);
-            }
-            "cluster" => line("cluster_enabled", &0),
             "commandstats" => {
                 for command in metrics.commands() {
                     let (calls, usec) = (command.times.count(), command.times.nanos / 1000);
@@ -139,11 +157,6 @@ impl Session {
                 line("disk_bytes", &stats.disk_bytes);
                 line("index_bytes", &stats.index_bytes);
                 stats.figures.iter().for_each(|figure| line(figure.name, &figure.value));
-            }
-            "keyspace" if stats.keys > 0 => {
-                let value =
-                    format!("keys={},expires={},avg_ttl=0", stats.keys, stats.expiring_keys);
-                line("db0", &value);
             }
             _ => {}
         }

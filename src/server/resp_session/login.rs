@@ -34,8 +34,8 @@ impl Session {
         } else if !self.is_known {
             return self.replies.error(&ReplyError::new(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-                 HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
-                 select the RESP protocol version at the same time",
+                 HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
+                 and select the RESP protocol version at the same time",
             ));
         }
         if hello.name.as_ref().is_some_and(|name| !is_name(name)) {
