@@ -10,7 +10,8 @@ use crate::thread_pool::{ThreadPool, run_on};
 /// A range that is read backwards or forwards. While a page is read, the range is with the thread
 /// that reads it.
 pub(super) struct StorePages<P> {
-    range: Option<Range>,
+    /// With the record that did not fit into the last page.
+    range: Option<(Range, Option<Found>)>,
     reverse: bool,
     keys_only: bool,
     pool: Arc<P>,
@@ -18,7 +19,7 @@ pub(super) struct StorePages<P> {
 
 impl<P: ThreadPool> StorePages<P> {
     pub(super) fn new(range: Range, reverse: bool, keys_only: bool, pool: Arc<P>) -> StorePages<P> {
-        StorePages { range: Some(range), reverse, keys_only, pool }
+        StorePages { range: Some((range, None)), reverse, keys_only, pool }
     }
 }
 
@@ -43,18 +44,26 @@ impl<P: ThreadPool> Pages for StorePages<P> {
 }
 
 fn read_page(
-    range: &mut Range,
+    (range, waiting): &mut (Range, Option<Found>),
     reverse: bool,
     keys_only: bool,
     (records_max, bytes_max): (usize, usize),
 ) -> Result<Vec<Found>> {
     let mut page = Vec::new();
     let mut bytes = 0;
-    while page.len() < records_max.max(1) && (page.is_empty() || bytes < bytes_max) {
-        let Some((key, found)) = range.next_record(reverse, !keys_only).transpose()? else {
+    while page.len() < records_max.max(1) {
+        let next = match waiting.take() {
+            Some(found) => Some(found),
+            None => range.next_record(reverse, !keys_only).transpose()?,
+        };
+        let Some((key, found)) = next else {
             break;
         };
         bytes += key.len() + found.value.len();
+        if bytes > bytes_max && !page.is_empty() {
+            *waiting = Some((key, found));
+            break;
+        }
         page.push((key, found));
     }
     Ok(page)

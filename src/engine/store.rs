@@ -128,7 +128,7 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
     }
 
     fn len(&self) -> Answer<'_, u64> {
-        Answer::ready(Ok(self.store.len()))
+        Answer::ready(check_open(&self.store).map(|()| self.store.len()))
     }
 
     fn clear(&self) -> Answer<'_, ()> {
@@ -145,7 +145,7 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
     }
 
     fn stats(&self) -> Answer<'_, EngineStats> {
-        self.run(|store| Ok(stats_of(&store.stats())))
+        self.run(|store| check_open(&store).map(|()| stats_of(&store.stats())))
     }
 
     fn snapshot(&self) -> Answer<'_, Box<dyn EngineSnapshot>> {
@@ -201,6 +201,11 @@ impl<P: ThreadPool> EngineSnapshot for StoreSnapshot<P> {
     }
 }
 
+/// Answers with an error if the store is closed: reading no key finds out.
+fn check_open(store: &Store) -> Result<()> {
+    store.get_many::<&[u8]>(&[]).map(|_| ())
+}
+
 /// How a write of its own is to be written.
 pub(super) fn options_of(write: &Write) -> WriteOptions {
     let options =
@@ -242,6 +247,15 @@ fn stats_of(stats: &Stats) -> EngineStats {
                 "Whether background work has failed.",
                 f64::from(u8::from(stats.last_background_error.is_some())),
             ),
+            gauge(
+                "poisoned",
+                "Whether no more writes are taken until the next start.",
+                f64::from(u8::from(stats.poisoned)),
+            ),
+            gauge("open_us", "What the last open took, in microseconds.", float(stats.open_us)),
+            count("sync_us", "The time of those syncs, in microseconds.", float(stats.sync_us)),
+            count("groups", "Groups of writes since the start.", float(stats.groups)),
+            count("grouped_writes", "The writes in them.", float(stats.grouped_writes)),
             count("compactions", "Compactions since the start.", float(stats.compactions)),
             count("compacted_bytes", "What they went through.", float(stats.compacted_bytes)),
             count("syncs", "Syncs of the log since the start.", float(stats.syncs)),
