@@ -110,8 +110,8 @@ fn a_transaction_is_one_and_fails_if_a_watched_key_was_changed() {
     expect(
         &mut one,
         "MULTI\r\nSET a 1\r\nINCR a\r\nGET a\r\nSET s x\r\nINCR s\r\nEXEC\r\n",
-        "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*5\r\n+OK\r\n:2\r\n$1\r\n2\r\n\
-         +OK\r\n-ERR value is not an integer or out of range\r\n",
+        "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n\
+         *5\r\n+OK\r\n:2\r\n$1\r\n2\r\n+OK\r\n-ERR value is not an integer or out of range\r\n",
     );
     expect(&mut one, "WATCH a\r\nMULTI\r\nSET a 9\r\n", "+OK\r\n+OK\r\n+QUEUED\r\n");
     expect(&mut other, "SET a 7\r\n", "+OK\r\n");
