@@ -45,7 +45,7 @@ const SWEPT_BY_COUNT: usize = 1024;
 /// let engine = SledKvsEngine::open(dir.path(), kvs::Durability::default())?;
 /// let mut batch = kvs::Batch::new();
 /// batch.set("key", "value");
-/// engine.write(&[Write { batch, durability: None }])?;
+/// engine.write(&[Write { batch, ..Write::default() }])?;
 /// assert_eq!(engine.len()?, 1);
 /// engine.close()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
