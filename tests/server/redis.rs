@@ -1,5 +1,4 @@
 //! `kvs-server`, as Redis clients meet it: the binary, over loopback.
-#![cfg(feature = "server")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

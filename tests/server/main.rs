@@ -1,0 +1,5 @@
+//! `kvs-server`, the binary, over loopback.
+#![cfg(feature = "server")]
+
+#[cfg(test)]
+mod redis;
