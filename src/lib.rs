@@ -45,9 +45,9 @@ pub use options::{
 };
 pub use store::{
     BackupReport, Change, ClockReset, Content, Damage, Finding, Inspected, Iter, Keys, Progress,
-    Range, RangeKeys, ReadOnlyStore, Records, RestoreReport, SalvageReport, SegmentStats, Snapshot,
-    Stats, Store, Value, Verdict, VerifyReport, Versioned, Watch, Written, doctor, inspect,
-    reset_clock, restore, salvage, verify,
+    Range, RangeKeys, ReadOnlyStore, ReadOnlyWatch, Records, RestoreReport, SalvageReport,
+    SegmentStats, Snapshot, Stats, Store, Value, Verdict, VerifyReport, Versioned, Watch, Written,
+    doctor, inspect, reset_clock, restore, salvage, verify,
 };
 
 /// The recipes of the documents, each a test.

@@ -103,7 +103,7 @@ impl ReadOnlyStore {
         Ok(ReadOnlyStore { shared: Arc::new(Shared { place, reading, sight }) })
     }
 
-    fn reading(&self) -> Arc<Reading> {
+    pub(crate) fn reading(&self) -> Arc<Reading> {
         Arc::clone(&self.shared.reading.read().unwrap_or_else(PoisonError::into_inner))
     }
 

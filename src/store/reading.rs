@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::clock::{Clock, NEVER, Time};
 use super::disk::Disk;
+use super::feed::Published;
 use super::group::Seen;
 use super::hash::{Hasher, KeyHash};
 use super::keydir::{Keydir, Location, Writer};
@@ -56,6 +57,8 @@ pub(crate) struct Reading {
     active: Option<Arc<Segment>>,
     live_bytes: AtomicU64,
     pub(crate) expiring_keys: AtomicU64,
+    published_seq: AtomicU64,
+    compacted_seq: u64,
     recovered_bytes: u64,
     truncated_bytes: u64,
 }
@@ -64,6 +67,15 @@ pub(crate) struct Reading {
 struct Change {
     before: Option<Seen>,
     after: Option<Seen>,
+}
+
+/// What the log says behind the place up to which it was read.
+#[derive(Default)]
+struct Growth {
+    changes: HashMap<KeyHash, Change>,
+    max_seq: u64,
+    /// The time that it is at least.
+    floor_ms: u64,
 }
 
 impl Sight {
@@ -174,6 +186,8 @@ impl Place {
             active: recovered.active.map(|active| active.segment),
             live_bytes: AtomicU64::new(loaded.live_bytes),
             expiring_keys: AtomicU64::new(loaded.expiring_keys),
+            published_seq: AtomicU64::new(recovered.max_seq),
+            compacted_seq: recovered.manifest.compacted_seq(),
             recovered_bytes: recovered.recovered_bytes,
             truncated_bytes: recovered.truncated_bytes,
         })
@@ -210,21 +224,21 @@ impl Reading {
         if end < segment.end() {
             return Ok(false);
         }
-        let (changes, floor_ms) = self.changes(segment, end)?;
+        let growth = self.growth(segment, end)?;
         segment.set_end(end);
-        self.view.time.not_before(floor_ms);
+        self.published_seq.fetch_max(growth.max_seq, Ordering::AcqRel);
+        self.view.time.not_before(growth.floor_ms);
         self.view.keydir.write(&self.view.pins).together(|writer| {
-            changes.iter().for_each(|(hash, change)| self.apply(writer, *hash, change));
+            growth.changes.iter().for_each(|(hash, change)| self.apply(writer, *hash, change));
         });
         Ok(true)
     }
 
-    /// What stands in the log from where it was read so far to `end`, by key, and the time that it
-    /// is at least.
-    fn changes(&self, segment: &Segment, end: u64) -> Result<(HashMap<KeyHash, Change>, u64)> {
+    /// What stands in the log from where it was read so far to `end`.
+    fn growth(&self, segment: &Segment, end: u64) -> Result<Growth> {
         let scan = Scan::new(&*segment.file, &segment.path, segment.salt, end);
         let mut scan = scan.starting_at(segment.end());
-        let (mut changes, mut floor_ms) = (HashMap::new(), 0);
+        let Growth { mut changes, mut max_seq, mut floor_ms } = Growth::default();
         while let Some(found) = scan.next()? {
             floor_ms = floor_ms.max(marked_floor_ms(&found, 0));
             let (key, expires_at_ms) = match found.record {
@@ -236,6 +250,7 @@ impl Reading {
             let location = location.ok_or(KvsError::StoreFull { what: "offset in a segment" })?;
             let len = found.disk_len as u64;
             let seq = found.record.seq().unwrap_or_default();
+            max_seq = max_seq.max(seq);
             let seen = |expires_at_ms| Seen { location, len, seq, expires_at_ms };
             let after = expires_at_ms.map(seen);
             let hash = self.view.hasher.hash(key);
@@ -250,7 +265,7 @@ impl Reading {
         if scan.offset() != end {
             return Err(segment.corrupt(scan.offset(), scan.reason()));
         }
-        Ok((changes, floor_ms))
+        Ok(Growth { changes, max_seq, floor_ms })
     }
 
     fn apply(&self, writer: &mut Writer<'_>, hash: KeyHash, change: &Change) {
@@ -278,6 +293,25 @@ impl Reading {
         // Nobody else counts: there is one refresh at a time.
         change.before.into_iter().for_each(|seen| count(seen, u64::saturating_sub));
         change.after.into_iter().for_each(|seen| count(seen, u64::saturating_add));
+    }
+}
+
+impl Published for Reading {
+    fn segments(&self) -> &Segments {
+        &self.view.segments
+    }
+
+    fn tail(&self) -> Option<Readable> {
+        let active = self.active.as_ref();
+        active.map(|segment| Readable { segment: segment.id, end: segment.end() })
+    }
+
+    fn published_seq(&self) -> u64 {
+        self.published_seq.load(Ordering::Acquire)
+    }
+
+    fn compacted_seq(&self) -> u64 {
+        self.compacted_seq
     }
 }
 

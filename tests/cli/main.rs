@@ -26,3 +26,5 @@ mod import;
 mod inspect;
 #[cfg(test)]
 mod scan;
+#[cfg(test)]
+mod watch;

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kvs::Versioned;
+use kvs::{Change, Versioned};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::BadLine;
@@ -22,6 +22,16 @@ struct Line<T> {
     value_base64: Option<T>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     expires_at_ms: Option<u64>,
+}
+
+/// A change as it stands in a line.
+#[derive(Serialize)]
+struct ChangeLine<'a> {
+    seq: u64,
+    #[serde(flatten)]
+    line: Line<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<bool>,
 }
 
 fn none<T>() -> Option<T> {
@@ -79,6 +89,24 @@ pub fn format(key: &[u8], found: &Versioned, out: &mut Vec<u8>) -> serde_json::R
 pub fn format_key(key: &[u8], out: &mut Vec<u8>) -> serde_json::Result<()> {
     let (key, key_base64) = text_or_base64(key);
     let line = Line { key, key_base64: key_base64.as_deref(), ..Line::default() };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.push(b'\n');
+    Ok(())
+}
+
+/// Adds the line of a change to `out`.
+pub fn format_change(change: &Change, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    let (key, key_base64) = text_or_base64(&change.key);
+    let (value, value_base64) = change.value.as_deref().map(text_or_base64).unwrap_or_default();
+    let line = Line {
+        key,
+        key_base64: key_base64.as_deref(),
+        value,
+        value_base64: value_base64.as_deref(),
+        expires_at_ms: change.expires_at_ms,
+    };
+    let removed = change.value.is_none().then_some(true);
+    let line = ChangeLine { seq: change.seq, line, removed };
     serde_json::to_writer(&mut *out, &line)?;
     out.push(b'\n');
     Ok(())

@@ -6,6 +6,7 @@
 
 mod failure;
 mod open;
+mod follow;
 mod progress;
 
 mod format;
@@ -34,6 +35,7 @@ mod set;
 mod stats;
 mod ttl;
 mod verify;
+mod watch;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -77,6 +79,7 @@ enum Command {
     Expire(expire::Args),
     Ttl(ttl::Args),
     Scan(scan::Args),
+    Watch(watch::Args),
     Import(import::Args),
     Export(export::Args),
     Backup(backup::Args),
@@ -115,6 +118,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Expire(args) => return expire::run(dir, args),
         Command::Ttl(args) => ttl::run(dir, args),
         Command::Scan(args) => scan::run(dir, args),
+        Command::Watch(args) => watch::run(dir, &args),
         Command::Import(args) => import::run(dir, &args),
         Command::Export(args) => export::run(dir, &args),
         Command::Backup(args) => backup::run(dir, &args),

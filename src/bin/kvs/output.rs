@@ -10,7 +10,8 @@ use crate::failure::{Failure, name_of, parent_of};
 use crate::format::{Compression, compression_of};
 
 const BUFFER_BYTES: usize = 256 << 10;
-const STDOUT: &str = "standard output";
+/// The name that standard output has in messages.
+pub const STDOUT: &str = "standard output";
 
 /// Prints `bytes` on standard output.
 pub fn print(bytes: &[u8]) -> Result<(), Failure> {
@@ -105,6 +106,15 @@ impl Output {
             Writer::Gz(writer) => writer.write_all(bytes),
         };
         written.map_err(|source| self.failure(source))
+    }
+
+    /// Hands on what was written so far, for those who read along.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        let flushed = match &mut self.writer {
+            Writer::Plain(writer) => writer.flush(),
+            Writer::Gz(writer) => writer.flush(),
+        };
+        flushed.map_err(|source| self.failure(source))
     }
 
     /// Makes all that was written durable, and only then gives the file its name.

@@ -27,6 +27,7 @@ mod notices;
 mod pins;
 mod ranges;
 mod reader;
+mod reader_watches;
 mod salvage;
 mod sequences;
 mod shuttled;

@@ -10,10 +10,10 @@ use super::scene::{Model, Scene};
 use crate::batch::Batch;
 use crate::error::{KvsError, Result};
 use crate::options::{Durability, Options};
+use crate::store::feed::AHEAD;
 use crate::store::restore::restore_on;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
 use crate::store::sim_disk::state::Rng;
-use crate::store::watch::AHEAD;
 use crate::store::{Change, Store, Watch};
 
 type Seen = (u64, Vec<u8>, Option<Vec<u8>>);
@@ -298,4 +298,43 @@ fn what_was_never_published_is_in_no_watch_and_in_no_backup() {
     };
     restore_on(disk, from, None, 0, &mut |_| (), &mut write).unwrap();
     assert_eq!(batches, [1]);
+}
+
+#[test]
+fn what_was_read_before_an_error_is_given_once() {
+    let scene = Scene::new();
+    for number in 0..100 {
+        scene.store.set(format!("{number}"), vec![b'v'; 5000]).unwrap();
+    }
+    let mut watch = scene.store.watch(Some(0), "").unwrap();
+    let kind = Some(CallKind::Read);
+    scene.disk.set_fault(Fault { kind, after: 1, failure: Failure::Eio, forever: true });
+    let mut seen = Vec::new();
+    let error = loop {
+        match watch.next() {
+            Ok(change) => seen.push(change.unwrap().seq),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, KvsError::Io { .. }), "{error:?}");
+    assert!(!seen.is_empty() && seen.len() < 100, "{} were read", seen.len());
+    scene.disk.clear_faults();
+    seen.extend(all(&mut watch).into_iter().map(|(seq, ..)| seq));
+    assert_eq!(seen, (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_segment_whose_last_change_was_seen_may_be_compacted() {
+    // As many as are read at once: what is left of the segment is its seal.
+    let scene = Scene::new();
+    for number in 0..256 {
+        scene.set(&format!("{number}"), "1");
+    }
+    let sealed = scene.rotate();
+    let mut watch = scene.store.watch(Some(0), "").unwrap();
+    for _ in 0..256 {
+        assert!(watch.next().unwrap().is_some());
+    }
+    scene.compact(&[sealed]);
+    assert!(watch.next().unwrap().is_none());
 }
