@@ -1,11 +1,11 @@
 //! Formats stay readable: a data directory of each version of the format opens and holds what was
 //! written to it.
 //!
-//! `formats/v1` and `v2` were made by this file as it was then, the newest with
+//! `formats/v1` to `v3` were made by this file as it was then, the newest with
 //! `KVS_MAKE_FORMAT=<new directory>`: several segments, hints, a batch, removes, since version 2
-//! keys that expire, and an end that was never closed.
+//! keys that expire, since version 3 a compaction, and an end that was never closed.
 //!
-//! `formats/v2.txt` is what `kvs inspect` says of the newest: the format as text, in which a change
+//! `formats/v3.txt` is what `kvs inspect` says of the newest: the format as text, in which a change
 //! shows. It is written anew with `KVS_MAKE_GOLDEN=1`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kvs::{Batch, Durability, Options, SetOptions, Store};
+use kvs::{Batch, Durability, KvsError, Options, SetOptions, Store};
 use tempfile::tempdir;
 
 const BYTES_MAX: u64 = 100 << 10;
-const NEWEST: u32 = 2;
+const NEWEST: u32 = 3;
 
 fn directory_of(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/formats/v{version}"))
@@ -93,6 +93,9 @@ fn expiring_part(store: &Store, contents: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
 fn make(version: u32, dir: &Path, end: impl FnOnce()) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let store = options().open(dir).unwrap();
     let mut contents = first_part(&store);
+    if version > 2 {
+        store.compact().unwrap();
+    }
     store.close().unwrap();
     let store = options().open(dir).unwrap();
     second_part(&store, &mut contents);
@@ -126,6 +129,35 @@ fn version_2_is_read() {
         assert_eq!(store.expires_at("later").unwrap(), Some(Some(LATER_MS)));
         assert_eq!(store.stats().expiring_keys, 1);
     });
+}
+
+#[test]
+fn version_3_is_read() {
+    is_read(3, |store| {
+        assert_eq!(store.expires_at("later").unwrap(), Some(Some(LATER_MS)));
+    });
+}
+
+/// What is told of the past: nothing from before the compaction.
+#[test]
+fn the_history_of_an_old_directory_ends_where_it_was_compacted() {
+    for version in 1..=NEWEST {
+        let dir = tempdir().unwrap();
+        copy(&directory_of(version), dir.path());
+        let store = options().open(dir.path()).unwrap();
+        let mut changes = 0;
+        // The first part has 88 writes.
+        let mut watch = store.watch(Some(88), "").unwrap();
+        while watch.next().unwrap().is_some() {
+            changes += 1;
+        }
+        assert_eq!(changes, if version == 1 { 24 } else { 27 });
+        let first = store.watch(Some(0), "");
+        match version {
+            3 => assert!(first.is_err_and(|it| matches!(it, KvsError::HistoryGone { .. }))),
+            _ => assert!(first.is_ok()),
+        }
+    }
 }
 
 fn is_read(version: u32, look: impl Fn(&Store)) {

@@ -60,6 +60,7 @@ impl Core {
             manifest.segments.retain(|named| gone.iter().all(|it| it.id != named.id()));
             // The state after the last write is gone too.
             manifest.history_floor = manifest.history_floor.max(seq);
+            manifest.compacted_seq = manifest.compacted_seq.max(seq);
         };
         // Who reads the new manifest must not look for the old segment.
         self.post_end_of(&log)?;
@@ -71,6 +72,7 @@ impl Core {
         if let Some(ordered) = &self.ordered {
             ordered.clear();
         }
+        self.retained.clear();
         writer.next_generation();
         self.space.live_bytes.store(0, Ordering::Relaxed);
         self.space.expiring_keys.store(0, Ordering::Relaxed);

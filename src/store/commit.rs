@@ -352,6 +352,9 @@ impl Core {
         if let Prior::At(seen) = operation.supersedes {
             self.keep_for_snapshots(hash, seen, seq);
         }
+        if let Some(from) = from {
+            self.retain(from, seq);
+        }
         let found = match (from, operation.is_set) {
             (Some(from), true) => writer.replace(hash, from.location, location),
             (Some(from), false) => {

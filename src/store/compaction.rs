@@ -28,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) file_bytes: u64,
     pub(crate) live_bytes: u64,
     pub(crate) tombstone_bytes: u64,
+    /// Dead, but kept for the sake of history.
+    pub(crate) retained_bytes: u64,
     pub(crate) min_seq: u64,
     pub(crate) max_seq: u64,
     pub(crate) clean_upto: u64,
@@ -43,6 +45,7 @@ impl Segment {
             file_bytes: self.file_bytes.load(Ordering::Relaxed),
             live_bytes: self.live_bytes.load(Ordering::Relaxed),
             tombstone_bytes: self.tombstone_bytes.load(Ordering::Relaxed),
+            retained_bytes: self.retained_bytes.load(Ordering::Relaxed),
             min_seq: self.min_seq.load(Ordering::Relaxed),
             max_seq: self.max_seq.load(Ordering::Relaxed),
             clean_upto: self.clean_upto.load(Ordering::Relaxed),
@@ -64,6 +67,7 @@ pub(crate) struct Situation {
     pub(crate) segments: Vec<Facts>,
     /// The bytes of segment files, those included that are about to be unlinked.
     pub(crate) total_bytes: u64,
+    /// With what is kept for the sake of history.
     pub(crate) live_bytes: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) amplification: f64,
@@ -90,7 +94,7 @@ impl Situation {
     /// The bytes that rewriting a segment would win.
     fn winnable(&self, segment: &Facts) -> u64 {
         let mut others = self.segments.iter().filter(|other| other.id != segment.id);
-        let mut stays = segment.live_bytes;
+        let mut stays = segment.live_bytes + segment.retained_bytes;
         if segment.tombstone_bytes > 0 && !others.all(|it| it.is_clean_for(segment.max_seq)) {
             stays += segment.tombstone_bytes;
         }
@@ -167,6 +171,7 @@ mod tests {
             file_bytes,
             live_bytes,
             tombstone_bytes,
+            retained_bytes: 0,
             min_seq,
             max_seq,
             clean_upto,
@@ -205,6 +210,14 @@ mod tests {
         (small.file_bytes, small.live_bytes) = (300 + super::FRAME, 300);
         let active = Facts { is_eligible: false, ..segment(2, 1000, 0, 0) };
         assert_eq!(chosen(vec![small, active]), None);
+    }
+
+    #[test]
+    fn what_is_kept_for_the_sake_of_history_is_no_gain() {
+        let mut segments = vec![segment(1, 200, 20, 0), segment(2, 200, 30, 0)];
+        assert_eq!(chosen(segments.clone()), Some(vec![1, 2]));
+        segments[0].retained_bytes = 175 << 10;
+        assert_eq!(chosen(segments), Some(vec![2]));
     }
 
     #[test]

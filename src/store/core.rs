@@ -2,7 +2,7 @@
 //! this one: each adds methods to `Core` for one theme.
 //!
 //! Locks are taken in this order: compaction, log, next, manifest, keydir writer, watermark,
-//! history, board.
+//! history, retained history, board.
 
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
@@ -22,6 +22,7 @@ use super::names;
 use super::notice::{Board, Readable};
 use super::ordered::Ordered;
 use super::queue::Queue;
+use super::retained::Retained;
 use super::segment::HEADER_BYTES;
 use super::sync::lock;
 use super::view::View;
@@ -61,6 +62,7 @@ pub(crate) struct Core {
     pub(crate) published_seq: AtomicU64,
     /// The log may lack records up to this seq, which was published: compaction went through them.
     pub(crate) compacted_seq: AtomicU64,
+    pub(crate) retained: Retained,
     /// How many watch what is published.
     pub(crate) watches: AtomicU64,
     pub(crate) space: Space,

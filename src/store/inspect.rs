@@ -254,6 +254,7 @@ fn inspect_manifest(
     field("reserved seq", manifest.reserved_seq.to_string());
     field("clock floor", format!("{} ms", manifest.clock_floor_ms));
     field("history floor", manifest.history_floor.to_string());
+    field("compacted seq", manifest.compacted_seq.to_string());
     field("segments", manifest.segments.len().to_string());
     for Named { id, salt, state, min_seq, max_seq, clean_upto } in manifest.segments {
         let (sealed, bytes) = match state {

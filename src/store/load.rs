@@ -151,7 +151,7 @@ pub(crate) fn load_ordered(
 }
 
 /// All entries, each with its segment.
-fn entries(sources: &[Source]) -> impl Iterator<Item = (&Segment, Entry)> + '_ {
+pub(crate) fn entries(sources: &[Source]) -> impl Iterator<Item = (&Segment, Entry)> + '_ {
     sources.iter().flat_map(|source| {
         let segment = &*source.segment;
         source.hint.iter(segment.end()).map(move |entry| (segment, entry))

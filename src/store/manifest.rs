@@ -20,8 +20,9 @@ use super::segment::StoreId;
 use crate::error::{KvsError, Result};
 
 /// The version of the data directory's format, which every manifest states. Since 2, sets may
-/// expire and marks and manifest have a clock floor; in 1, both are always 0.
-pub(crate) const VERSION: u32 = 2;
+/// expire and marks and manifest have a clock floor; in 1, both are always 0. Since 3, the manifest
+/// says up to which seq compaction went through the log.
+pub(crate) const VERSION: u32 = 3;
 const MAGIC: [u8; 8] = *b"KVS-MANI";
 const HEAD_BYTES: usize = 16;
 /// A manifest names at most 65536 segments, of less than 128 bytes each.
@@ -49,10 +50,23 @@ pub(crate) struct Manifest {
     pub(crate) clock_floor_ms: u64,
     /// The highest seq that was superseded by a write, or dropped, in any compaction.
     pub(crate) history_floor: u64,
+    /// The log may lack records up to this seq: compaction went through them, or they were cleared.
+    pub(crate) compacted_seq: u64,
     /// In the order of their ids. The last field of the encoding, as a sequence of bincode: a
     /// count, then each of them. Not derived, so that the count is checked before it is believed.
     #[wincode(skip)]
     pub(crate) segments: Vec<Named>,
+}
+
+/// What comes before the segments up to version 2.
+#[derive(SchemaRead)]
+struct Earlier {
+    store_id: StoreId,
+    hash_seed: [u64; 2],
+    next_segment: u64,
+    reserved_seq: u64,
+    clock_floor_ms: u64,
+    history_floor: u64,
 }
 
 /// What the manifest knows of a segment.
@@ -97,12 +111,6 @@ impl Named {
 impl Manifest {
     pub(crate) fn hash_seed(&self) -> HashSeed {
         HashSeed(self.hash_seed)
-    }
-
-    /// Up to which seq the log may lack records, because compaction went through them.
-    pub(crate) fn compacted_seq(&self) -> u64 {
-        let outputs = self.segments.iter().filter(|named| named.clean_upto > 0);
-        outputs.map(|named| named.max_seq).fold(self.history_floor, u64::max)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -172,17 +180,23 @@ impl Manifest {
         if checksum(field(8), body) != field(12) {
             return Err(corrupt("the checksum does not match"));
         }
-        let manifest = Manifest::decode(body).ok_or_else(|| corrupt("it cannot be decoded"))?;
+        let manifest = Manifest::decode(body, field(8));
+        let manifest = manifest.ok_or_else(|| corrupt("it cannot be decoded"))?;
         if !manifest.is_plausible() {
             return Err(corrupt("it has a number that no store comes to"));
         }
         Ok(Some((field(8), manifest)))
     }
 
-    fn decode(mut body: &[u8]) -> Option<Manifest> {
+    fn decode(mut body: &[u8], version: u32) -> Option<Manifest> {
         let encoding = record::encoding;
-        let mut manifest: Manifest =
-            wincode::config::deserialize_from(&mut body, encoding()).ok()?;
+        let mut manifest: Manifest = match version {
+            ..3 => {
+                let earlier = wincode::config::deserialize_from(&mut body, encoding()).ok()?;
+                Manifest::of_earlier(earlier)
+            }
+            _ => wincode::config::deserialize_from(&mut body, encoding()).ok()?,
+        };
         let count: u64 = wincode::config::deserialize_from(&mut body, encoding()).ok()?;
         if count > SEGMENTS_MAX.min(body.len() as u64 / NAMED_BYTES_MIN) {
             return None;
@@ -192,7 +206,28 @@ impl Manifest {
             let named = wincode::config::deserialize_from(&mut body, encoding()).ok()?;
             manifest.segments.push(named);
         }
+        if version < 3 {
+            // What was dropped is below the floor, and what was not is in an output.
+            let outputs = manifest.segments.iter().filter(|named| named.clean_upto > 0);
+            let seqs = outputs.map(|named| named.max_seq);
+            manifest.compacted_seq = seqs.fold(manifest.history_floor, u64::max);
+        }
         body.is_empty().then_some(manifest)
+    }
+
+    fn of_earlier(earlier: Earlier) -> Manifest {
+        let Earlier { store_id, hash_seed, next_segment, reserved_seq, .. } = earlier;
+        let Earlier { clock_floor_ms, history_floor, .. } = earlier;
+        Manifest {
+            store_id,
+            hash_seed,
+            next_segment,
+            reserved_seq,
+            clock_floor_ms,
+            history_floor,
+            compacted_seq: 0,
+            segments: Vec::new(),
+        }
     }
 
     /// Whether nobody who counts on from here overflows, and the next id is really a new one.
@@ -200,7 +235,8 @@ impl Manifest {
         let is_low = |number: u64| number <= NUMBER_MAX;
         let is_known = |named: &Named| named.id < self.next_segment && is_low(named.max_seq);
         let numbers = [self.next_segment, self.reserved_seq, self.clock_floor_ms];
-        numbers.into_iter().all(is_low) && self.segments.iter().all(is_known)
+        let floors = [self.history_floor, self.compacted_seq];
+        numbers.into_iter().chain(floors).all(is_low) && self.segments.iter().all(is_known)
     }
 }
 
@@ -224,6 +260,7 @@ mod tests {
             reserved_seq: 100,
             clock_floor_ms: 0,
             history_floor: 0,
+            compacted_seq: 0,
             segments: vec![named(1, 50), named(2, 0)],
         }
     }
@@ -275,12 +312,43 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_version_does_not_say_follows_from_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = |max_seq| Named { clean_upto: 60, ..named(1, max_seq) };
+        for (history_floor, segments, compacted_seq) in [
+            (0, vec![named(1, 50)], 0),
+            (0, vec![output(50), named(2, 70)], 50),
+            (40, vec![output(50)], 50),
+            (70, vec![output(50)], 70),
+        ] {
+            let wanted = Manifest { history_floor, segments, compacted_seq, ..manifest() };
+            let bytes = Manifest { compacted_seq: 0, ..wanted.clone() }.encode();
+            let count = bytes.len() - HEAD_BYTES - segments_len(&wanted);
+            // Without the number that is new, a zero.
+            let (head, rest) = bytes[HEAD_BYTES..].split_at(count - 1);
+            let body = [head, &rest[1..]].concat();
+            for version in [1_u32, 2] {
+                let crc = checksum(version, &body).to_le_bytes();
+                let bytes = [&MAGIC[..], &version.to_le_bytes(), &crc, &body].concat();
+                assert_eq!(load(dir.path(), &bytes).unwrap().as_ref(), Some(&wanted));
+            }
+        }
+    }
+
+    fn segments_len(manifest: &Manifest) -> usize {
+        let none = Manifest { segments: Vec::new(), ..manifest.clone() };
+        manifest.encode().len() - none.encode().len() + 1
+    }
+
+    #[test]
     fn numbers_that_would_overflow_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let cases = [
             Manifest { next_segment: u64::MAX, ..manifest() },
             Manifest { next_segment: (1 << 62) + 1, ..manifest() },
             Manifest { reserved_seq: u64::MAX - 5, ..manifest() },
+            Manifest { history_floor: u64::MAX, ..manifest() },
+            Manifest { compacted_seq: u64::MAX, ..manifest() },
             Manifest { segments: vec![named(1, u64::MAX)], ..manifest() },
             Manifest { segments: vec![named(u64::MAX, 0)], ..manifest() },
             Manifest { next_segment: 2, ..manifest() },

@@ -27,6 +27,7 @@ mod history;
 mod ordered;
 mod queue;
 mod load;
+mod retained;
 mod recovery;
 mod compaction;
 mod group;
@@ -609,9 +610,23 @@ impl Store {
     pub(crate) fn compact_segments(&self, ids: &[u64]) -> Result<()> {
         let core = self.core();
         let _compaction = lock(&core.compaction);
-        let by_id = |id: &u64| core.segments.by_id(names::SegmentId(*id));
+        let floor = core.retained_floor();
+        let by_id = |id: &u64| {
+            let found = core.segments.by_id(names::SegmentId(*id))?;
+            (found.facts().max_seq <= floor).then_some(found)
+        };
         let inputs: Vec<_> = ids.iter().filter_map(by_id).collect();
-        core.compact_together(&inputs, &mut || ())
+        if inputs.is_empty() { Ok(()) } else { core.compact_together(&inputs, &mut || ()) }
+    }
+
+    /// Of each segment with retained records, their bytes.
+    pub(crate) fn retained_bytes(&self) -> Vec<(u64, u64)> {
+        self.core().trim_retained();
+        let all = self.core().segments.all();
+        let bytes = |it: &segment::Segment| {
+            (it.id.0, it.retained_bytes.load(std::sync::atomic::Ordering::SeqCst))
+        };
+        all.iter().map(|it| bytes(it)).filter(|(_, bytes)| *bytes > 0).collect()
     }
 
     pub(crate) fn rotate(&self) -> Result<()> {

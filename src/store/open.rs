@@ -15,7 +15,7 @@ use super::hash::Hasher;
 use super::history::History;
 use super::keydir::Keydir;
 use super::load::{load, load_ordered};
-use super::manifest::{Manifest, NUMBER_MAX, Named, ReplaceError, SEQ_RESERVE, State};
+use super::manifest::{Manifest, Named, ReplaceError, SEQ_RESERVE, State};
 use super::names::SegmentId;
 use super::notice::Board;
 use super::pins::Pins;
@@ -24,6 +24,7 @@ use super::record::Salt;
 use super::recovery::{
     Active, Recovered, Role, claim_engine, holds_store, recover, remove_leftovers,
 };
+use super::retained::Retained;
 use super::segment::{HEADER_BYTES, Shelf, StoreId};
 use super::segments::Segments;
 use super::sync::lock;
@@ -115,8 +116,10 @@ impl Core {
         sources.iter().for_each(|source| segments.add(Arc::clone(&source.segment)));
         segments.add(Arc::clone(&active.segment));
         let ordered = load_ordered(options.index, &sources, &keydir, &pins)?;
-        drop(sources);
         let next_seq = next_seq(&manifest, recovered.max_seq);
+        let (writes, compacted_seq) = (options.retain_history, manifest.compacted_seq);
+        let retained = Retained::new(writes, &sources, next_seq - 1, compacted_seq);
+        drop(sources);
         manifest.reserved_seq = next_seq + SEQ_RESERVE;
         if replace_manifest(&shelf, &manifest, &segments)? {
             time.move_horizon(manifest.clock_floor_ms);
@@ -154,7 +157,8 @@ impl Core {
             next_seq: AtomicU64::new(next_seq),
             reserved_seq: AtomicU64::new(manifest.reserved_seq),
             published_seq: AtomicU64::new(next_seq - 1),
-            compacted_seq: AtomicU64::new(manifest.compacted_seq()),
+            compacted_seq: AtomicU64::new(compacted_seq),
+            retained,
             watches: AtomicU64::new(0),
             space: Space::new(&loaded),
             counters: Counters::new(recovered.recovered_bytes, recovered.truncated_bytes),
@@ -247,6 +251,7 @@ fn found_store(disk: &dyn Disk, directory: &Path, random: &Random) -> Result<Man
         reserved_seq: 1,
         clock_floor_ms: 0,
         history_floor: 0,
+        compacted_seq: 0,
         segments: Vec::new(),
     };
     manifest.replace(disk, directory).map_err(|failed| failed.error)?;
@@ -260,8 +265,7 @@ fn next_seq(manifest: &Manifest, max_seq: u64) -> u64 {
     }
     // After a clean close the reservation is exact; otherwise all of it may have been used. Once, a
     // clear called a seq gone that it had not taken.
-    let gone = manifest.compacted_seq().min(NUMBER_MAX);
-    manifest.reserved_seq.max(max_seq + 1).max(gone + 1)
+    manifest.reserved_seq.max(max_seq + 1).max(manifest.compacted_seq + 1)
 }
 
 /// Replaces the manifest, at the cost of what the store can do without if the disk is full. False:

@@ -55,6 +55,7 @@ impl Core {
 
     /// Writes batches in this order, each for itself: as many as fit with one append and, if any
     /// of them waits for the disk, one sync.
+    #[expect(dead_code, reason = "for the server, which is about to come")]
     pub(crate) fn write_many(&self, writes: &[(&Batch, WriteOptions)]) -> Vec<Result<Written>> {
         let now_ms = self.time.now_ms();
         let mut prepared = Prepared::default();
@@ -70,6 +71,7 @@ impl Core {
 
     /// Whether a write of about that many bytes might have to wait for something other than its
     /// own append: another writer, the disk, compaction.
+    #[expect(dead_code, reason = "for the server, which is about to come")]
     pub(crate) fn would_wait(&self, bytes: usize, options: WriteOptions) -> bool {
         if self.is_waited_for(options)
             || self.space.is_over.load(Ordering::Relaxed)

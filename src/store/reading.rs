@@ -187,7 +187,7 @@ impl Place {
             live_bytes: AtomicU64::new(loaded.live_bytes),
             expiring_keys: AtomicU64::new(loaded.expiring_keys),
             published_seq: AtomicU64::new(recovered.max_seq),
-            compacted_seq: recovered.manifest.compacted_seq(),
+            compacted_seq: recovered.manifest.compacted_seq,
             recovered_bytes: recovered.recovered_bytes,
             truncated_bytes: recovered.truncated_bytes,
         })

@@ -28,6 +28,7 @@ use super::keydir::Location;
 use super::manifest::{Named, State};
 use super::names::{self, Name, SegmentId};
 use super::record::{self, Record};
+use super::retained::Hold;
 use super::scan::{Found, Scan};
 use super::segment::{HEADER_BYTES, Segment};
 use super::sync::lock;
@@ -58,6 +59,8 @@ struct Rewrite<'a> {
     outside: Vec<Facts>,
     /// Everything that was dead when this seq was published is not copied.
     clean_upto: u64,
+    /// What is copied although it is dead.
+    hold: Hold<'a>,
     /// What has expired by then counts as removed.
     now_ms: u64,
     capacity: u64,
@@ -81,11 +84,14 @@ impl Core {
     }
 
     fn try_compact(&self, inputs: &[Arc<Segment>], pace: &mut dyn FnMut()) -> Result<()> {
+        let floor = self.retained_floor();
         let mut rewrite = Rewrite {
             core: self,
             pace,
             outside: self.outside(inputs),
-            clean_upto: self.published_seq.load(Ordering::Acquire),
+            // Nothing can be superseded by the first write.
+            clean_upto: floor.max(1),
+            hold: self.retained.hold(floor),
             now_ms: self.time.expiry_ms(),
             capacity: self.segment_capacity(),
             done: Vec::new(),
@@ -111,8 +117,10 @@ impl Core {
             self.unlink_buried();
         }
         self.move_keys(&rewrite.moves, &rewrite.done);
-        let gone = inputs.iter().map(|input| input.max_seq.load(Ordering::Relaxed)).max();
-        self.compacted_seq.fetch_max(gone.unwrap_or_default(), Ordering::AcqRel);
+        let numbers = inputs.iter().map(|input| usize::from(input.number)).collect();
+        let moves = rewrite.moves.iter().map(|it| (it.from, it.to));
+        rewrite.hold.end(&numbers, moves, |to, len| self.count_retained(to, len, true));
+        self.compacted_seq.fetch_max(max_seq(inputs), Ordering::AcqRel);
         self.keydir.write(&self.pins).next_generation();
         self.segments.retire(inputs);
         let input_bytes: u64 = inputs.iter().map(|input| input.end()).sum();
@@ -145,7 +153,7 @@ impl Core {
         if !kvs_bug!("post_after_manifest") {
             self.post_notice()?;
         }
-        let published = self.published_seq.load(Ordering::Acquire);
+        let (floor, compacted_seq) = (self.retained_floor(), max_seq(inputs));
         self.change_manifest(|manifest| {
             manifest.segments.retain(|named| inputs.iter().all(|input| input.id != named.id()));
             manifest.segments.extend(outputs.iter().map(|output| Named {
@@ -158,8 +166,9 @@ impl Core {
             }));
             manifest.segments.sort_unstable_by_key(|named| named.id);
             if *dropped {
-                manifest.history_floor = manifest.history_floor.max(published);
+                manifest.history_floor = manifest.history_floor.max(floor);
             }
+            manifest.compacted_seq = manifest.compacted_seq.max(compacted_seq);
             if *has_expired {
                 // What was dropped because it had expired stays so.
                 manifest.clock_floor_ms = manifest.clock_floor_ms.max(*now_ms);
@@ -240,7 +249,8 @@ impl Rewrite<'_> {
                     return self.judge_expired(seq, key, hash, found.disk_len);
                 }
                 let pin = self.core.pins.pin();
-                if !self.core.keydir.candidates(&pin, hash).any(|it| it == location) {
+                let is_alive = self.core.keydir.candidates(&pin, hash).any(|it| it == location);
+                if !is_alive && !self.hold.keeps(location) {
                     self.dropped = true;
                     return Ok(());
                 }
@@ -258,7 +268,8 @@ impl Rewrite<'_> {
     /// Copies a tombstone, if something may be under it.
     fn judge_tombstone(&mut self, record: &Record<'_>, seq: u64, disk_len: usize) -> Result<()> {
         let is_clean = self.outside.iter().all(|other| other.is_clean_for(seq));
-        if is_clean || kvs_bug!("drop_tombstones") {
+        let is_over = seq <= self.clean_upto;
+        if is_clean && is_over || kvs_bug!("drop_tombstones") {
             self.dropped = true;
             return Ok(());
         }
@@ -282,7 +293,10 @@ impl Rewrite<'_> {
         self.has_expired = true;
         let pin = self.core.pins.pin();
         // If that cannot be read, a tombstone of this seq does no harm.
-        let is_superseded = self.core.find(&pin, key, hash).is_ok_and(|it| it.is_some());
+        let found = self.core.find(&pin, key, hash);
+        // Before the one that superseded it, it was a tombstone still.
+        let is_old = |it: Option<Seen>| it.is_some_and(|later| later.seq <= self.clean_upto);
+        let is_superseded = found.is_ok_and(is_old);
         drop(pin);
         if is_superseded || kvs_bug!("drop_expired") {
             self.dropped = true;
@@ -355,6 +369,11 @@ impl Rewrite<'_> {
         self.done.extend(output);
         Ok(())
     }
+}
+
+fn max_seq(segments: &[Arc<Segment>]) -> u64 {
+    let seqs = segments.iter().map(|segment| segment.max_seq.load(Ordering::Relaxed));
+    seqs.max().unwrap_or_default()
 }
 
 /// The record as it is; with a bug, one that claims to be new.

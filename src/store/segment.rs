@@ -267,6 +267,8 @@ pub(crate) struct Segment {
     /// The bytes of the records to which the keydir points.
     pub(crate) live_bytes: AtomicU64,
     pub(crate) tombstone_bytes: AtomicU64,
+    /// The bytes of the sets that are dead and that compaction keeps for the sake of history.
+    pub(crate) retained_bytes: AtomicU64,
     /// No record that the keydir points to expires before this; `u64::MAX`: none does.
     pub(crate) next_expiry_ms: AtomicU64,
     pub(crate) records: AtomicU64,
@@ -302,6 +304,7 @@ impl Segment {
             file_bytes: AtomicU64::new(end),
             live_bytes: AtomicU64::new(0),
             tombstone_bytes: AtomicU64::new(0),
+            retained_bytes: AtomicU64::new(0),
             next_expiry_ms: AtomicU64::new(u64::MAX),
             records: AtomicU64::new(0),
             min_seq: AtomicU64::new(u64::MAX),

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use super::compaction::Situation;
 use super::core::Core;
+use super::group::Seen;
+use super::keydir::Location;
+use super::retained::Superseded;
 use super::sync::lock;
 
 /// How long a writer waits before it looks for itself.
@@ -68,19 +71,56 @@ impl Core {
         }
     }
 
-    /// Whether compaction has to leave a segment with that highest seq alone.
-    pub(crate) fn is_retained(&self, max_seq: u64) -> bool {
-        let published = self.published_seq.load(Ordering::Relaxed);
-        max_seq.saturating_add(self.options.retain_history) > published
-            && self.options.retain_history > 0
+    /// The seq from which on history is kept: a segment with anything later is not compacted, and
+    /// a record that was superseded later is copied.
+    pub(crate) fn retained_floor(&self) -> u64 {
+        self.retained.floor(self.published_seq.load(Ordering::Acquire))
+    }
+
+    /// Notes that a record is superseded, if that is to stay on the disk for a while. The caller
+    /// is the keydir's writer, and has not taken it out yet.
+    pub(crate) fn retain(&self, seen: Seen, by: u64) {
+        if self.retained.is_active() {
+            self.count_retained(seen.location, seen.len, true);
+            self.retained.note(Superseded { by, location: seen.location, len: seen.len });
+            self.trim_retained();
+        }
+    }
+
+    /// Lets go of what need not be retained any more.
+    pub(crate) fn trim_retained(&self) {
+        let uncount = |old: Superseded| self.count_retained(old.location, old.len, false);
+        self.retained.trim(self.published_seq.load(Ordering::Acquire), uncount);
+    }
+
+    pub(crate) fn count_retained(&self, location: Location, len: u64, is_more: bool) {
+        let pin = self.pins.pin();
+        if let Ok(segment) = self.segment(&pin, location) {
+            let bytes = &segment.retained_bytes;
+            match is_more {
+                true => bytes.fetch_add(len, Ordering::Relaxed),
+                false => bytes.fetch_sub(len, Ordering::Relaxed),
+            };
+        }
     }
 
     /// What compaction decides upon.
     pub(crate) fn situation(&self) -> Situation {
         let segments = self.segments.all();
+        if self.retained.is_active() {
+            self.trim_retained();
+        }
         let mut facts: Vec<_> = segments.iter().map(|segment| segment.facts()).collect();
-        for facts in &mut facts {
-            facts.is_eligible &= !self.is_retained(facts.max_seq);
+        let mut live_bytes = self.space.live_bytes.load(Ordering::Relaxed);
+        if self.retained.is_active() {
+            let floor = self.retained_floor();
+            for facts in &mut facts {
+                let is_retained = facts.max_seq > floor;
+                facts.is_eligible &= !is_retained;
+                // What is not to go is no garbage.
+                live_bytes += facts.retained_bytes;
+                live_bytes += if is_retained { facts.tombstone_bytes } else { 0 };
+            }
         }
         let largest = facts.iter().map(|facts| facts.file_bytes).max().unwrap_or_default();
         let files: u64 = facts.iter().map(|facts| facts.file_bytes).sum();
@@ -88,7 +128,7 @@ impl Core {
             total_bytes: files
                 + self.segments.graveyard_bytes().0
                 + self.space.output_bytes.load(Ordering::Relaxed),
-            live_bytes: self.space.live_bytes.load(Ordering::Relaxed),
+            live_bytes,
             segment_bytes: self.segment_capacity().max(largest),
             amplification: self.options.space_amplification,
             segments: facts,

@@ -102,12 +102,12 @@ impl Core {
         is_wanted: impl Fn(&Segment) -> bool,
     ) -> Result<()> {
         let mut inputs: Vec<Arc<Segment>> = Vec::new();
-        let mut live = 0;
+        let (mut live, floor) = (0, self.retained_floor());
         for id in ids {
             let Some(segment) = self.segments.by_id(*id) else {
                 continue;
             };
-            let is_retained = self.is_retained(segment.max_seq.load(Ordering::Relaxed));
+            let is_retained = segment.max_seq.load(Ordering::Relaxed) > floor;
             if !segment.sealed.load(Ordering::Acquire) || is_retained || !is_wanted(&segment) {
                 continue;
             }

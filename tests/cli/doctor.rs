@@ -60,7 +60,7 @@ fn a_good_store_has_no_problem_and_is_left_as_it_is() {
     for args in [&["doctor"][..], &["doctor", "--deep"]] {
         let ran = place.run(args);
         ran.succeeded();
-        is(&ran, "store", "ok", "engine kvs, format version 2, 1 segment");
+        is(&ran, "store", "ok", "engine kvs, format version 3, 1 segment");
         is(&ran, "owner", "ok", "nobody has the store open");
         is(&ran, "clock", "ok", "nothing expires");
         is(&ran, "damage", "ok", "none");
@@ -103,7 +103,7 @@ fn a_store_that_is_not_ours_or_not_whole() {
     let mut newer = manifest.clone();
     newer[8] = 77;
     place.write("data/MANIFEST", newer);
-    store("data/MANIFEST has format version 77; this version of kvs reads up to 2; ");
+    store("data/MANIFEST has format version 77; this version of kvs reads up to 3; ");
     place.write("data/MANIFEST", &manifest[..manifest.len() - 1]);
     store("data/MANIFEST is damaged at offset 0: the checksum does not match; `kvs salvage`");
     place.run(&["doctor", "--reset-clock"]).complained_like("data/MANIFEST is damaged");

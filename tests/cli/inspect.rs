@@ -41,7 +41,7 @@ fn the_manifest_a_segment_and_a_hint() {
     let place = sealed();
     let before = all(&place);
     let manifest = place.run(&["inspect"]).succeeded();
-    assert!(manifest.starts_with("format          manifest, version 2\n"), "{manifest}");
+    assert!(manifest.starts_with("format          manifest, version 3\n"), "{manifest}");
     assert!(manifest.contains("\nsegment 1: sealed, length "), "{manifest}");
     place.run(&["inspect", "MANIFEST"]).printed(manifest);
     let segment = place.run(&["inspect", "1"]).succeeded();

@@ -19,10 +19,16 @@ use crate::store::sim_disk::fault::{Failure, Fault};
 use crate::store::sim_disk::state::Rng;
 use crate::store::{ReadOnlyStore, Store, restore, restore::restore_on};
 
-const BACKUP: &str = "/backup";
+/// The directory of a backup on the simulated disk.
+pub const BACKUP: &str = "/backup";
 
 /// What a backup holds, at its end or at an earlier seq.
-fn restored(disk: &SimDisk, to_seq: Option<u64>) -> Result<Model> {
+pub fn restored(disk: &SimDisk, to_seq: Option<u64>) -> Result<Model> {
+    restored_with_seq(disk, to_seq).map(|(_, found)| found)
+}
+
+/// The seq of a backup, or the one that was asked for, and what it holds then.
+pub fn restored_with_seq(disk: &SimDisk, to_seq: Option<u64>) -> Result<(u64, Model)> {
     let mut found = Model::new();
     let mut write = |batch: &Batch| {
         for operation in batch.iter() {
@@ -33,8 +39,8 @@ fn restored(disk: &SimDisk, to_seq: Option<u64>) -> Result<Model> {
         Ok(())
     };
     let (disk, from) = (Arc::new(disk.clone()), Path::new(BACKUP));
-    restore_on(disk, from, to_seq, START_MS, &mut |_| (), &mut write)?;
-    Ok(found)
+    let report = restore_on(disk, from, to_seq, START_MS, &mut |_| (), &mut write)?;
+    Ok((report.seq, found))
 }
 
 /// What a reader sees of a backup.

@@ -103,35 +103,56 @@ pub fn examine(
     Ok(())
 }
 
-/// Covers every crash point of one workload. Answers with the number of different states.
-pub fn crash_everywhere(shape: Shape, seed: u64) -> Checked<u64> {
-    let recorded = Recorded::new(shape, seed)?;
+/// A state after a crash.
+pub struct Crash {
+    /// After how many calls. Within a call: as far as others can know, it has not begun.
+    pub at: usize,
+    /// What is left.
+    pub disk: SimDisk,
+    /// How many operations it holds at least and at most.
+    pub bounds: (usize, usize),
+}
+
+/// Crashes at every call of a recording, in up to so many ways at each.
+pub fn each_crash(
+    trace: &Trace,
+    history: &History,
+    plans: usize,
+    seed: u64,
+    examine: &mut dyn FnMut(&Crash) -> Checked<()>,
+) -> Checked<()> {
     let mut rng = Rng::new(seed ^ 1);
-    let mut seen = HashSet::new();
-    let mut replay = recorded.trace.replay();
-    for at in 0..=recorded.trace.len() {
+    let mut replay = trace.replay();
+    for at in 0..=trace.len() {
         replay.advance_to(at);
-        for plan in CrashPlan::choose(replay.pending(), PLANS, &mut rng) {
-            let bounds = recorded.history.bounds(at, plan.keep == Keep::Process);
+        for plan in CrashPlan::choose(replay.pending(), plans, &mut rng) {
+            let bounds = history.bounds(at, plan.keep == Keep::Process);
             let disk = SimDisk::of(replay.crash(&plan));
-            if seen.insert((disk.fingerprint(), bounds)) {
-                let examined = examine(shape, &recorded.history, disk, bounds, &mut rng);
-                examined.map_err(|wrong| {
-                    format!("after call {at}, {plan:?}: {wrong}; pending:{}", replay.describe())
-                })?;
-            }
+            examine(&Crash { at, disk, bounds }).map_err(|wrong| {
+                format!("after call {at}, {plan:?}: {wrong}; pending:{}", replay.describe())
+            })?;
         }
         // Within a write nothing is acknowledged that was not when it began.
         if let Some(state) = replay.kill_within(|len| rng.below(len)) {
-            let disk = SimDisk::of(state);
-            let least = recorded.history.bounds(at - 1, true).0;
-            let bounds = (least, recorded.history.bounds(at, true).1);
-            if seen.insert((disk.fingerprint(), bounds)) {
-                let examined = examine(shape, &recorded.history, disk, bounds, &mut rng);
-                examined.map_err(|wrong| format!("killed within call {at}: {wrong}"))?;
-            }
+            let bounds = (history.bounds(at - 1, true).0, history.bounds(at, true).1);
+            let crash = Crash { at: at - 1, disk: SimDisk::of(state), bounds };
+            examine(&crash).map_err(|wrong| format!("killed within call {at}: {wrong}"))?;
         }
     }
+    Ok(())
+}
+
+/// Covers every crash point of one workload. Answers with the number of different states.
+pub fn crash_everywhere(shape: Shape, seed: u64) -> Checked<u64> {
+    let Recorded { trace, history, .. } = Recorded::new(shape, seed)?;
+    let mut rng = Rng::new(!seed);
+    let mut seen = HashSet::new();
+    each_crash(&trace, &history, PLANS, seed, &mut |crash| match seen
+        .insert((crash.disk.fingerprint(), crash.bounds))
+    {
+        true => examine(shape, &history, crash.disk.clone(), crash.bounds, &mut rng),
+        false => Ok(()),
+    })?;
     Ok(seen.len() as u64)
 }
 

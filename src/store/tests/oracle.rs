@@ -117,6 +117,15 @@ impl Contents {
         Ok(contents)
     }
 
+    /// These keys and values.
+    pub fn of<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Contents {
+        let mut contents = Contents::default();
+        for (key, value) in pairs {
+            contents.put(key, Some(hash_bytes(0, value)));
+        }
+        contents
+    }
+
     /// Whether a key has a value.
     pub fn has(&self, key: &[u8]) -> bool {
         self.values.contains_key(key)

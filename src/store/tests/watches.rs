@@ -16,9 +16,11 @@ use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
 use crate::store::sim_disk::state::Rng;
 use crate::store::{Change, Store, Watch};
 
-type Seen = (u64, Vec<u8>, Option<Vec<u8>>);
+/// A change that was seen.
+pub type Seen = (u64, Vec<u8>, Option<Vec<u8>>);
 
-fn all(watch: &mut Watch) -> Vec<Seen> {
+/// All further changes that there are.
+pub fn all(watch: &mut Watch) -> Vec<Seen> {
     let mut seen = Vec::new();
     while let Some(Change { seq, key, value, .. }) = watch.next().unwrap() {
         seen.push((seq, key, value.map(crate::Value::into_vec)));
@@ -229,13 +231,31 @@ fn a_watch_that_has_seen_a_whole_segment_does_not_miss_its_seal() {
 #[test]
 fn retained_history_is_left_alone_by_compaction() {
     let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
     let options = Options::new().segment_bytes(4096).durability(Durability::Os).retain_history(500);
-    let store = options.open(dir.path()).unwrap();
+    let mut store = options.open(at("data")).unwrap();
     let mut seqs = Vec::new();
     for number in 0..2000 {
-        seqs.push(store.set(format!("{}", number % 7), vec![b'v'; 100]).unwrap().seq);
-        if number % 400 == 399 {
-            store.compact().unwrap();
+        let value = format!("{number:0100}");
+        seqs.push(store.set(format!("{}", number % 7), value).unwrap().seq);
+        match number {
+            399 | 799 | 1999 => store.compact().unwrap(),
+            1199 => {
+                store.close().unwrap();
+                store = options.open(at("data")).unwrap();
+            }
+            _ => {}
+        }
+    }
+    store.backup(at("backup")).unwrap();
+    for last in [1499, 1503, 1700] {
+        let to = at(&format!("{last}"));
+        crate::store::restore(&at("backup"), &to, Some(seqs[last]), &mut |_| ()).unwrap();
+        let restored = Store::open(to).unwrap();
+        assert_eq!(restored.len(), 7);
+        for number in last - 6..=last {
+            let value = restored.get(format!("{}", number % 7)).unwrap().unwrap();
+            assert_eq!(&value[..], format!("{number:0100}").as_bytes());
         }
     }
     let mut watch = store.watch(Some(seqs[1600]), "").unwrap();

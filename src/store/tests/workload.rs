@@ -43,6 +43,8 @@ pub struct Shape {
     /// Chance that a set expires; 0: none does. To the history it is a remove, so a store is to be
     /// read at a time (`LATER_MS`) when all that could expire has.
     pub expiring_in: usize,
+    /// How many writes compaction leaves alone.
+    pub retain_history: u64,
 }
 
 /// Sets and removes of few keys, for states that differ in little.
@@ -57,6 +59,7 @@ pub const SMALL: Shape = Shape {
     batch_in: 12,
     always_in: 3,
     expiring_in: 0,
+    retain_history: 0,
 };
 
 /// Values that fill a segment quickly, and a lot of compaction.
@@ -163,6 +166,25 @@ impl Shape {
             .ballast_bytes(self.ballast_bytes)
             .read_path(ReadPath::Pread)
             .durability(Durability::Os)
+            .retain_history(self.retain_history)
+    }
+}
+
+/// A write that was acknowledged.
+pub struct Committed {
+    /// The seq that it got.
+    pub seq: u64,
+    changes: Vec<Change>,
+    is_noop: bool,
+}
+
+impl Committed {
+    /// What a watch sees of it: of each key the last change, in their order.
+    pub fn changes(&self) -> impl Iterator<Item = (u64, Vec<u8>, Option<Vec<u8>>)> {
+        let changes = self.changes.iter().enumerate().filter(|(index, (key, _))| {
+            !self.is_noop && self.changes.iter().skip(index + 1).all(|(later, _)| later != key)
+        });
+        changes.map(|(_, (key, value))| (self.seq, key.clone(), value.clone()))
     }
 }
 
@@ -198,6 +220,8 @@ pub struct Session {
     pub store: Option<Store>,
     /// What was done.
     pub history: History,
+    /// What was acknowledged in this session.
+    pub written: Vec<Committed>,
     /// What the workload is like.
     pub shape: Shape,
     /// The clock of the machine.
@@ -227,6 +251,7 @@ impl Session {
             disk,
             store: None,
             history,
+            written: Vec::new(),
             shape,
             clock: Arc::default(),
             number: numbers,
@@ -381,6 +406,9 @@ impl Session {
                     assert_eq!(Some(written.existed), existed, "`existed` of {changes:?}");
                 }
                 self.history.acknowledge(self.disk.position());
+                let is_noop = !written.existed && matches!(changes, [(_, None)]);
+                let (seq, changes) = (written.seq, lasting);
+                self.written.push(Committed { seq, changes, is_noop });
                 if durability == Durability::Always {
                     self.history.durable(self.disk.position());
                 }
