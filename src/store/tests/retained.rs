@@ -176,7 +176,7 @@ impl Subject {
 }
 
 /// Answers with how often the past was asked for.
-fn retain(seed: u64) -> Checked<u64> {
+pub fn retain(seed: u64) -> Checked<u64> {
     let retained = [20, 60, 150][Rng::new(seed).below(3)];
     let mut subject = Subject::new(retained, seed);
     for _ in 0..400 {

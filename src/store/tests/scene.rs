@@ -30,6 +30,8 @@ pub enum Moment {
     SyncDir,
     /// A segment is unlinked.
     Unlink,
+    /// A file gets a second name.
+    Link,
 }
 
 /// A disk that calls back.
@@ -67,6 +69,7 @@ impl Disk for Watched {
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.reached(Moment::Link);
         self.disk.link(from, to)
     }
 
