@@ -41,6 +41,7 @@ use crate::store::{Change, RealDisk, Versioned, Walked, Written, engine_file};
 ///
 /// Every call is linearizable. An expired key is absent, in every call. A dropped future may or
 /// may not have had its effect.
+#[expect(clippy::len_without_is_empty, reason = "an answer of an engine is not a collection")]
 pub trait KvsEngine: Send + Sync + 'static {
     /// Its name, as in the file `ENGINE` and on the command line.
     fn name(&self) -> &'static str;

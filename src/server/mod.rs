@@ -24,10 +24,26 @@ pub(crate) mod link;
 pub(crate) mod proto_session;
 pub(crate) mod resp_session;
 pub(crate) mod run;
+pub(crate) mod open_engine;
 #[cfg(test)]
 mod test_engine;
 
 pub use config::Config;
+pub use open_engine::open_engine;
 pub use password::{Password, PasswordError};
+pub use run::run;
 pub use serve::{ServeError, Started, serve};
 pub use tls::TlsError;
+
+/// The names of the commands that are counted, by their numbers: those of Redis, then those of the
+/// project's own protocol. Empty where a number is no command's.
+///
+/// ```
+/// assert!(kvs::server::command_names().contains(&"kvs.get"));
+/// ```
+#[must_use]
+pub fn command_names() -> Vec<&'static str> {
+    let mut names = crate::protocol::resp::table::numbers();
+    names.extend(proto_session::COMMAND_NAMES);
+    names
+}

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const NO_PLACE: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// Serves the connections of a server until it is to end and all of them have ended.
-pub(crate) async fn run(started: Started) {
+pub async fn run(started: Started) {
     let shared = Arc::new(Shared::new(&started));
     let Started { listener, tls, shutdown, .. } = started;
     let mut connections = JoinSet::new();

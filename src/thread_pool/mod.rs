@@ -28,8 +28,8 @@ pub trait ThreadPool: Send + Sync + 'static {
     /// A pool of that many threads.
     ///
     /// # Errors
-    /// [`KvsError::InvalidOption`] for no threads; [`KvsError::Io`] if the operating system gives no
-    /// thread.
+    /// [`KvsError::InvalidOption`] for no threads; [`KvsError::Io`] if the operating system gives
+    /// no thread.
     fn new(threads: u32) -> Result<Self>
     where
         Self: Sized;

@@ -8,9 +8,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use kvs::KvsError;
 use kvs::server::config::{ConfigError, Loaded};
-use kvs::server::{Config, ServeError};
+use kvs::server::{ServeError, command_names, open_engine, run};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() -> ExitCode {
@@ -42,13 +41,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where the parts meet: the engines, the connections, and what is around them.
+/// Where the parts meet: the engine, the connections, and what is around them.
 async fn serve(loaded: Loaded) -> Result<(), ServeError> {
-    let open_engine = |_: &Config| {
-        Err(KvsError::Unsupported { engine: "kvs", capability: "be opened by a server yet" })
-    };
     let password = env::var_os("KVS_PASSWORD");
-    kvs::server::serve(loaded, password, &[], open_engine, |_| std::future::ready(())).await
+    // Once, for the life of the process.
+    let names = command_names().leak();
+    kvs::server::serve(loaded, password, names, open_engine, run).await
 }
 
 fn runtime(worker_threads: u32) -> std::io::Result<Runtime> {

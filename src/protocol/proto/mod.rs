@@ -9,7 +9,6 @@ pub(crate) mod code;
 pub(crate) mod elements;
 pub(crate) mod parts;
 pub(crate) mod reply;
-#[expect(dead_code, reason = "for the server, which is not there yet")]
 pub(crate) mod request;
 
 /// The version of the protocol that this crate speaks.

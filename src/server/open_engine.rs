@@ -1,0 +1,58 @@
+//! Opens the engine that a configuration names, or that the directory has.
+
+use std::sync::Arc;
+
+use super::config::{Config, EngineName, PoolName};
+use crate::engine::{KvsEngine, MemoryEngine, StoreEngine, engine_of};
+#[cfg(feature = "sled")]
+use crate::engine::{Pooled, SledKvsEngine};
+#[cfg(not(feature = "sled"))]
+use crate::error::KvsError;
+use crate::error::Result;
+use crate::thread_pool::PoolKind;
+
+/// Opens the engine of a server.
+///
+/// # Errors
+/// [`KvsError::WrongEngine`] if the directory belongs to another one; [`KvsError::Unsupported`] for
+/// an engine that this build does not have; and what opening it answers.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let mut config = kvs::server::Config::default();
+/// config.dir = dir.path().to_owned();
+/// assert_eq!(kvs::server::open_engine(&config)?.name(), "kvs");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn open_engine(config: &Config) -> Result<Arc<dyn KvsEngine>> {
+    let pool = match config.pool {
+        PoolName::Shared => PoolKind::Shared,
+        PoolName::Rayon => PoolKind::Rayon,
+        PoolName::Naive => PoolKind::Naive,
+    };
+    let name = match config.engine {
+        Some(name) => name,
+        None => match engine_of(&config.dir)?.as_deref() {
+            Some("sled") => EngineName::Sled,
+            // What belongs to an engine that is not known is refused by the one that is opened.
+            _ => EngineName::Kvs,
+        },
+    };
+    Ok(match name {
+        EngineName::Kvs => {
+            let pool = pool.build(config.pool_threads)?;
+            Arc::new(StoreEngine::open(&config.dir, &config.store_options(), pool)?)
+        }
+        EngineName::Memory => Arc::new(MemoryEngine::new()?),
+        #[cfg(feature = "sled")]
+        EngineName::Sled => {
+            let engine = SledKvsEngine::open(&config.dir, config.durability())?;
+            Arc::new(Pooled::new(engine, pool.build(config.pool_threads)?))
+        }
+        #[cfg(not(feature = "sled"))]
+        EngineName::Sled => {
+            let capability = "be opened: this build is without the feature sled";
+            return Err(KvsError::Unsupported { engine: "sled", capability });
+        }
+    })
+}
