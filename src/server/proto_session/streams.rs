@@ -9,8 +9,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use super::pages::{Feed, send_changes, send_records};
-use crate::engine::{Answer, KvsEngine, Pages, Scan};
-use crate::error::{KvsError, Result};
+use crate::engine::{KvsEngine, Scan};
+use crate::error::KvsError;
 use crate::protocol::proto::messages::{Code, Error, StreamEnd, WatchStarted};
 use crate::protocol::proto::request::{ScanCommand, WatchCommand};
 
@@ -92,7 +92,7 @@ impl Streams {
         id: u64,
         command: ScanCommand,
         frame_bytes_max: usize,
-    ) -> std::result::Result<(), Error> {
+    ) -> Result<(), Error> {
         self.check_place(id)?;
         let ScanCommand { from, to, reverse, without_values, records_max, paging } = command;
         let scan = Scan { from, to, reverse, keys_only: without_values };
@@ -108,10 +108,7 @@ impl Streams {
                 send_records(feed, pages, records_max).await;
             })
         } else {
-            let pages: Result<Box<dyn Pages>> = {
-                let begun: Answer<'_, Box<dyn Pages>> = self.engine.scan(scan);
-                begun.await
-            };
+            let pages = self.engine.scan(scan).await;
             tokio::spawn(send_records(feed, pages, records_max))
         };
         self.all.insert(id, Stream { serial, credit, task });
@@ -124,7 +121,7 @@ impl Streams {
         id: u64,
         command: WatchCommand,
         frame_bytes_max: usize,
-    ) -> std::result::Result<WatchStarted, Error> {
+    ) -> Result<WatchStarted, Error> {
         self.check_place(id)?;
         let WatchCommand { after, prefix, paging } = command;
         let failed = |error: KvsError| Error::of(&error, false);
@@ -149,7 +146,7 @@ impl Streams {
         self.last_serial
     }
 
-    fn check_place(&self, id: u64) -> std::result::Result<(), Error> {
+    fn check_place(&self, id: u64) -> Result<(), Error> {
         if self.all.contains_key(&id) {
             return Err(Error::new(Code::InvalidRequest, "a stream has this id already"));
         }
