@@ -57,9 +57,9 @@ fn an_answer_that_is_too_large_for_the_client_is_an_error() {
 
 #[test]
 fn a_client_that_reads_late_gets_everything_and_the_server_holds_little() {
-    let limits = ["--output-high-water-bytes", "100000"];
+    let limits = ["--value-bytes-max", "50000", "--output-high-water-bytes", "100000"];
     let most = ["--output-bytes-per-connection-max", "20000000"];
-    let server = Server::start(&[limits, most].concat());
+    let server = Server::start(&[&limits[..], &most].concat());
     let mut wire = Wire::greet(server.addr);
     wire.send(&request(2, set("key", vec![7; 50_000])));
     assert!(matches!(wire.response(), (2, Kind::Write(_))));
