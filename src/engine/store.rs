@@ -244,15 +244,6 @@ fn stats_of(stats: &Stats) -> EngineStats {
             count("compactions", "Compactions since the start.", float(stats.compactions)),
             count("compacted_bytes", "What they went through.", float(stats.compacted_bytes)),
             count("syncs", "Syncs of the log since the start.", float(stats.syncs)),
-            count("sync_us", "How long they took, in microseconds.", float(stats.sync_us)),
-            count("groups", "Groups of writes that went to the log at once.", float(stats.groups)),
-            count("grouped_writes", "The writes in those groups.", float(stats.grouped_writes)),
-            gauge("open_us", "How long the open took, in microseconds.", float(stats.open_us)),
-            gauge(
-                "poisoned",
-                "Whether no write is taken any more until the store is opened again.",
-                f64::from(u8::from(stats.poisoned)),
-            ),
         ],
     }
 }

@@ -14,7 +14,8 @@ use crate::thread_pool::PoolKind;
 /// Opens the engine of a server.
 ///
 /// # Errors
-/// [`KvsError::WrongEngine`] if the directory belongs to another one; [`KvsError::Unsupported`] for
+/// [`WrongEngine`](crate::KvsError::WrongEngine) if the directory belongs to another one;
+/// [`Unsupported`](crate::KvsError::Unsupported) for
 /// an engine that this build does not have; and what opening it answers.
 ///
 /// ```
