@@ -1,4 +1,4 @@
-//! The server as its clients see it: a process of its own, and bytes on a connection.
+//! The project's own protocol as clients meet it: a server of its own, and bytes on a connection.
 #![cfg(feature = "server")]
 
 #[cfg(test)]
@@ -11,6 +11,6 @@ mod death;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
-mod proto;
+mod session;
 #[cfg(test)]
 mod streams;
