@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
+use tokio::task::coop::has_budget_remaining;
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
@@ -136,8 +137,11 @@ impl Link {
                 match peer.order() {
                     Order::GoOn => {}
                     Order::End(reason) => return Poll::Ready(Err(Broken::Closed(reason))),
-                    // Nothing more has come, or is wanted.
-                    Order::Finish if awaited.is_some() => return Poll::Ready(Ok(Turn::Ended)),
+                    // Nothing more has come, or is wanted. A task that has had its share is told so
+                    // in any case, and asks again.
+                    Order::Finish if awaited.is_some() && has_budget_remaining() => {
+                        return Poll::Ready(Ok(Turn::Ended));
+                    }
                     Order::Finish => {}
                 }
                 self.set_deadline(awaited, replies);

@@ -32,7 +32,13 @@ pub use run::run;
 pub use serve::{ServeError, Started, serve};
 pub use tls::TlsError;
 
-/// The names of the commands that are counted: those of Redis, then those of the protocol KVS.
+/// The names of the commands that are counted, by their numbers: those of Redis, then those of the
+/// project's own protocol. Empty where a number is no command's.
+///
+/// ```
+/// assert!(kvs::server::command_names().contains(&"kvs.get"));
+/// ```
+#[must_use]
 pub fn command_names() -> Vec<&'static str> {
     let mut names = crate::protocol::resp::table::numbers();
     names.extend(proto_session::COMMAND_NAMES);

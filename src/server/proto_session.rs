@@ -1,10 +1,15 @@
-//! A connection that speaks the project's own protocol.
+//! A connection that speaks the project's own protocol: requests in, responses out.
 //!
-//! Requests on keys and values that have come together are executed together. Scans and watches
-//! are tasks of the connection, whose pages come through a channel of few places: they wait for
-//! credit and for the client, and nobody waits for them.
+//! All complete frames of a read are decoded. Requests on keys and values that come one behind the
+//! other are executed together, before anything else is. Where more responses wait than should,
+//! nothing further is executed until they have left. Scans and watches are tasks of the connection:
+//! they wait for the engine and for credit, and nothing waits for them.
 
+mod answer;
+mod commands;
 mod hello;
+mod limits;
+mod pages;
 mod streams;
 
 use std::sync::Arc;
@@ -13,68 +18,46 @@ use std::time::Instant;
 use super::execute::execute;
 use super::link::{Awaited, Broken, Link, Turn};
 use super::metrics::{CloseReason, Protocol};
+use super::peer::Peer;
 use super::proto_steps::{ProtoReplies, ProtoStep};
 use super::shared::Shared;
-use super::step::Replies;
-use crate::error::KvsError;
 use crate::protocol::frame::{self, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX};
-use crate::protocol::proto::messages::response::Kind;
-use crate::protocol::proto::messages::{
-    AuthResponse, Code, Error, Figure, PingResponse, StatsResponse, SyncResponse,
-};
+use crate::protocol::proto::messages::{Code, Error};
 use crate::protocol::proto::reply;
-use crate::protocol::proto::request::{Action, Command, Refusal, Request};
-use crate::protocol::resp::table;
+use crate::protocol::proto::request::{Command, Refusal, Request};
 use streams::Streams;
 
-/// The most requests that are executed together; the client is told.
-const REQUESTS_MAX: usize = 4096;
+pub(crate) use commands::COMMAND_NAMES;
 
-/// The names of what is counted, behind the commands of Redis.
-pub(crate) const COMMAND_NAMES: [&str; 13] = [
-    "kvs.get",
-    "kvs.get_many",
-    "kvs.set",
-    "kvs.remove",
-    "kvs.batch",
-    "kvs.compare_and_swap",
-    "kvs.increment",
-    "kvs.append",
-    "kvs.expire",
-    "kvs.ping",
-    "kvs.stats",
-    "kvs.sync",
-    "kvs.hello",
-];
+/// The most requests that are gathered. The client is told so.
+const REQUESTS_MAX: usize = 4096;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(link: &mut Link) -> Result<(), Broken> {
-    let mut session = Session::new(Arc::clone(&link.shared));
+    let mut session = Session::new(Arc::clone(&link.shared), Arc::clone(&link.peer));
     let high_water = link.shared.config.output_high_water_bytes;
     loop {
-        let state = session.execute_input(link, high_water).await;
-        let replies = &mut session.replies.0;
-        match state {
-            State::Hungry if link.unsent(replies) > high_water => {
-                link.send(replies, high_water / 2).await?;
-            }
+        match session.execute_input(link, high_water).await {
             State::Hungry => {
                 let awaited = match (session.is_known, link.input.is_empty()) {
                     (false, _) => Awaited::Login,
                     (true, true) => Awaited::Request,
                     (true, false) => Awaited::Rest,
                 };
+                let replies = &mut session.replies.0;
                 tokio::select! {
                     turn = link.read(replies, awaited) => if turn? == Turn::Ended {
                         return link.send(replies, 0).await;
                     },
-                    page = session.streams.next() => session.streams.put(page, replies),
+                    page = session.streams.next() => {
+                        session.streams.put(page, &mut session.replies.0);
+                    }
                 }
             }
-            State::Full => link.send(replies, high_water / 2).await?,
+            State::Full => link.send(&mut session.replies.0, high_water / 2).await?,
             State::Broken => {
                 link.shared.metrics.protocol_error(Protocol::Kvs);
-                link.send(replies, 0).await?;
+                link.send(&mut session.replies.0, 0).await?;
                 return Err(Broken::Closed(CloseReason::Protocol));
             }
         }
@@ -83,71 +66,81 @@ pub(crate) async fn serve(link: &mut Link) -> Result<(), Broken> {
 
 /// Where a session stands after it has executed what it could.
 enum State {
+    /// It needs more input, or a page.
     Hungry,
-    /// More replies wait than should.
+    /// More responses wait than should.
     Full,
-    /// What came is not the protocol; the client was told.
+    /// What came is not the protocol, and the client is told.
     Broken,
 }
 
 /// What is known of a connection.
 struct Session {
     shared: Arc<Shared>,
+    peer: Arc<Peer>,
     replies: ProtoReplies,
     has_said_hello: bool,
     /// Whether the client has given the password, or need not.
     is_known: bool,
     /// The largest frame that the client takes.
     frame_bytes_max: usize,
+    /// What was taken and is not executed yet.
     steps: Vec<ProtoStep>,
+    /// What was taken behind them and is no step.
+    held: Option<Result<Request, Refusal>>,
     streams: Streams,
-    first_number: usize,
 }
 
 impl Session {
-    fn new(shared: Arc<Shared>) -> Session {
+    fn new(shared: Arc<Shared>, peer: Arc<Peer>) -> Session {
         Session {
             is_known: shared.password.is_none(),
             streams: Streams::new(Arc::clone(&shared.engine)),
             shared,
+            peer,
             replies: ProtoReplies::default(),
             has_said_hello: false,
             frame_bytes_max: FRAME_BYTES_MAX,
             steps: Vec::new(),
-            first_number: table::numbers().len(),
+            held: None,
         }
     }
 
-    /// Executes the requests that have come, as long as their replies are not too many.
+    /// Executes the requests that have come, as long as their responses are not too many.
     async fn execute_input(&mut self, link: &mut Link, high_water: usize) -> State {
         loop {
-            if link.unsent(&self.replies.0) > high_water {
+            let unsent = link.unsent(&self.replies.0);
+            if unsent > high_water {
                 return State::Full;
             }
-            if self.steps.len() >= REQUESTS_MAX {
-                self.execute_steps(high_water).await;
+            if !self.steps.is_empty() && (self.held.is_some() || self.steps.len() >= REQUESTS_MAX) {
+                self.execute_steps(high_water - unsent).await;
                 continue;
             }
-            let limit = match self.has_said_hello && self.is_known {
-                true => self.shared.config.frame_bytes_max,
-                false => FIRST_FRAME_BYTES_MAX,
-            };
-            let refusal = match frame::take(&mut link.input, limit) {
-                Ok(None) if self.steps.is_empty() => return State::Hungry,
-                Ok(None) => {
-                    self.execute_steps(high_water).await;
-                    continue;
-                }
-                Ok(Some(frame)) => match Request::decode(frame) {
-                    Ok(request) => match self.take(request, high_water).await {
-                        Ok(()) => continue,
-                        Err(refusal) => refusal,
-                    },
+            let refusal = match self.held.take() {
+                Some(Ok(request)) => match self.answer(request).await {
+                    Ok(()) => continue,
                     Err(refusal) => refusal,
                 },
-                Err(error) => Refusal::of_connection(Code::RequestTooLarge, error.to_string()),
+                Some(Err(refusal)) => refusal,
+                None => match frame::take(&mut link.input, self.request_bytes_max()) {
+                    Ok(None) if self.steps.is_empty() => return State::Hungry,
+                    Ok(None) => {
+                        self.execute_steps(high_water - unsent).await;
+                        continue;
+                    }
+                    Ok(Some(frame)) => {
+                        self.take(Request::decode(frame));
+                        continue;
+                    }
+                    Err(over) => {
+                        let mut error = Error::new(Code::RequestTooLarge, over.to_string());
+                        error.limit = Some(over.limit);
+                        self.held = Some(Err(Refusal { id: 0, error }));
+                        continue;
+                    }
+                },
             };
-            self.execute_all(high_water).await;
             let is_of_connection = refusal.id == 0;
             reply::put_error(&mut self.replies.0, refusal.id, refusal.error);
             if is_of_connection {
@@ -156,180 +149,92 @@ impl Session {
         }
     }
 
-    /// Takes a request: gathers it, or executes it.
-    async fn take(&mut self, request: Request, high_water: usize) -> Result<(), Refusal> {
-        let Request { id, command } = request;
-        let refuse = |code, text: &str| Err(Refusal { id, error: Error::new(code, text) });
-        match (&command, self.has_said_hello, self.is_known) {
-            (Command::Hello(_), true, _) => {
-                return refuse(Code::HelloExpected, "hello is the first request and no other");
-            }
-            (Command::Hello(_), false, _) | (Command::Auth { .. }, true, _) => {}
-            (_, false, _) => {
-                let text = "the first request is hello";
-                return Err(Refusal::of_connection(Code::HelloExpected, text));
-            }
-            (_, true, false) => {
-                return refuse(Code::AuthRequired, "the server wants a password first");
-            }
-            (_, true, true) => {}
+    /// The largest frame that may come now.
+    fn request_bytes_max(&self) -> usize {
+        match self.has_said_hello && self.is_known {
+            true => self.shared.config.frame_bytes_max,
+            false => FIRST_FRAME_BYTES_MAX,
         }
-        let command = match command {
-            Command::Keys(command) => {
-                self.check_limits(&command.action)
-                    .map_err(|error| Refusal { id, error: Error::of(&error, false) })?;
+    }
+
+    /// Takes a request: behind the steps, if it is one.
+    fn take(&mut self, decoded: Result<Request, Refusal>) {
+        self.held = match decoded.and_then(|request| self.admit(request)) {
+            Ok(Request { id, command: Command::Keys(command) }) => {
                 let frame_bytes_max = self.frame_bytes_max;
-                self.steps.push(ProtoStep { id, command, frame_bytes_max });
-                return Ok(());
+                let value_bytes_max = self.shared.config.value_bytes_max;
+                self.steps.push(ProtoStep { id, command, frame_bytes_max, value_bytes_max });
+                None
             }
-            command => command,
+            held => Some(held),
         };
-        self.execute_all(high_water).await;
-        let begun = Instant::now();
-        let number = match &command {
-            Command::Ping { .. } => 9,
-            Command::Stats => 10,
-            Command::Sync => 11,
-            _ => 12,
-        };
-        let kind = self.answer(id, command).await?;
-        self.record(number, begun);
-        if let Some(kind) = kind {
-            reply::put(&mut self.replies.0, self.frame_bytes_max, id, kind);
-        }
-        Ok(())
     }
 
-    /// Executes what is no step; none: what there is to say comes later, or nothing.
-    async fn answer(&mut self, id: u64, command: Command) -> Result<Option<Kind>, Refusal> {
-        let engine = Arc::clone(&self.shared.engine);
-        let failed = |error: KvsError| Refusal { id, error: Error::of(&error, false) };
-        Ok(Some(match command {
-            Command::Hello(hello) => Kind::Hello(self.hello(id, &hello)?),
-            Command::Auth { password } => {
-                self.auth(id, &password)?;
-                Kind::Auth(AuthResponse {})
+    /// Refuses what may not be asked for now, and what is too large.
+    fn admit(&self, request: Request) -> Result<Request, Refusal> {
+        let refuse = |code, text: &str| Refusal { id: request.id, error: Error::new(code, text) };
+        match (&request.command, self.has_said_hello, self.is_known) {
+            (Command::Hello(_), true, _) => {
+                Err(refuse(Code::HelloExpected, "hello is the first request and no other"))
             }
-            Command::Ping { payload } => {
-                Kind::Ping(PingResponse { payload, now_ms: engine.now_ms() })
+            (Command::Hello(_), false, _) | (Command::Auth { .. }, true, _) => Ok(request),
+            (_, false, _) => {
+                let error = Error::new(Code::HelloExpected, "the first request is not hello");
+                Err(Refusal { id: 0, error })
             }
-            Command::Stats => {
-                let stats = engine.stats().await.map_err(failed)?;
-                Kind::Stats(stats_response(stats))
-            }
-            Command::Sync => {
-                engine.sync().await.map_err(failed)?;
-                Kind::Sync(SyncResponse {})
-            }
-            Command::Scan(scan) => {
-                self.streams.scan(id, scan, self.frame_bytes_max).await?;
-                return Ok(None);
-            }
-            Command::Watch(watch) => {
-                let limit = self.frame_bytes_max;
-                let started = self.streams.watch(id, watch, limit).await?;
-                Kind::WatchStarted(started)
-            }
-            Command::Grant { pages } => {
-                self.streams.grant(id, pages);
-                return Ok(None);
-            }
-            Command::Cancel => {
-                self.streams.cancel(id, &mut self.replies.0);
-                return Ok(None);
-            }
-            // It became a step before.
-            Command::Keys(_) => return Ok(None),
-        }))
-    }
-
-    async fn execute_all(&mut self, high_water: usize) {
-        while !self.steps.is_empty() {
-            self.execute_steps(high_water).await;
-        }
-    }
-
-    async fn execute_steps(&mut self, high_water: usize) {
-        let begun = Instant::now();
-        let limit = self.replies.bytes().len().saturating_add(high_water);
-        let engine = &*self.shared.engine;
-        let done = execute(engine, &self.steps, &mut self.replies, limit).await;
-        let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        for step in self.steps.drain(..done) {
-            let number = number_of(&step.command.action);
-            self.shared.metrics.record(self.first_number + number, nanos);
-        }
-    }
-
-    fn record(&self, number: usize, begun: Instant) {
-        let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.shared.metrics.record(self.first_number + number, nanos);
-    }
-
-    /// Refuses keys and values that are longer than the server wants them.
-    fn check_limits(&self, action: &Action) -> Result<(), KvsError> {
-        let config = &self.shared.config;
-        let (key_limit, value_limit) = (config.key_bytes_max, config.value_bytes_max);
-        let check = |key: &[u8], value: &[u8]| {
-            if key.len() > key_limit {
-                return Err(KvsError::KeyTooLarge { bytes: key.len(), limit: key_limit });
-            }
-            if value.len() > value_limit {
-                return Err(KvsError::ValueTooLarge { bytes: value.len(), limit: value_limit });
-            }
-            Ok(())
-        };
-        match action {
-            Action::Set { key, value, .. } | Action::Append { key, value } => check(key, value),
-            Action::CompareAndSwap(swap) => {
-                check(&swap.key, swap.value.as_deref().unwrap_or_default())
-            }
-            Action::Batch { operations, .. } => operations.iter().try_for_each(|it| {
-                use crate::protocol::proto::request::Operation;
-                match it {
-                    Operation::Set { key, value, .. } => check(key, value),
-                    Operation::Remove { key } => check(key, &[]),
+            (_, true, false) => Err(refuse(Code::AuthRequired, "the server wants a password")),
+            (Command::Keys(command), true, true) => {
+                match limits::check(&command.action, &self.shared.config) {
+                    Ok(()) => Ok(request),
+                    Err(error) => {
+                        let number = commands::number(&request.command);
+                        self.shared.metrics.record(number, 0);
+                        self.shared.metrics.record_error(number);
+                        Err(Refusal { id: request.id, error: Error::of(&error, false) })
+                    }
                 }
-            }),
-            Action::Get { key, .. }
-            | Action::Remove { key, .. }
-            | Action::Increment { key, .. }
-            | Action::Expire { key, .. } => check(key, &[]),
-            Action::GetMany { keys, .. } => keys.iter().try_for_each(|key| check(key, &[])),
+            }
+            (_, true, true) => Ok(request),
         }
     }
-}
 
-/// The place of a command in `COMMAND_NAMES`.
-fn number_of(action: &Action) -> usize {
-    match action {
-        Action::Get { .. } => 0,
-        Action::GetMany { .. } => 1,
-        Action::Set { .. } => 2,
-        Action::Remove { .. } => 3,
-        Action::Batch { .. } => 4,
-        Action::CompareAndSwap(_) => 5,
-        Action::Increment { .. } => 6,
-        Action::Append { .. } => 7,
-        Action::Expire { .. } => 8,
+    /// Executes steps, until all are done or there are more than so many bytes of responses more.
+    async fn execute_steps(&mut self, reply_bytes_max: usize) {
+        let begun = Instant::now();
+        let limit = self.replies.0.len().saturating_add(reply_bytes_max);
+        let engine = Arc::clone(&self.shared.engine);
+        let done = execute(&*engine, &self.steps, &mut self.replies, limit).await;
+        let nanos = nanos_since(begun);
+        for step in self.steps.iter().take(done) {
+            self.shared.metrics.record(commands::number_of_action(&step.command.action), nanos);
+        }
+        if let Some(step) = self.steps.first() {
+            self.note(nanos, done, || commands::described(step));
+        }
+        if let Some(step) = self.steps.get(done.saturating_sub(1)) {
+            self.peer.about().last_command = commands::name_of_action(&step.command.action);
+        }
+        self.steps.drain(..done.min(self.steps.len()));
+    }
+
+    /// Notes what was slow, in one line for all that was executed together: nobody knows which of
+    /// them it was.
+    fn note(&self, nanos: u64, count: usize, described: impl FnOnce() -> Vec<Vec<u8>>) {
+        let micros = nanos / 1000;
+        if !self.shared.slow_log.is_slow(micros) {
+            return;
+        }
+        self.shared.metrics.slow_command();
+        let mut arguments = described();
+        if count > 1 {
+            arguments.push(format!("(and {} more)", count - 1).into_bytes());
+        }
+        let name = self.peer.about().name.clone();
+        let arguments = arguments.iter().map(Vec::as_slice);
+        self.shared.slow_log.note(micros, arguments, self.peer.addr, &name);
     }
 }
 
-fn stats_response(stats: crate::engine::EngineStats) -> StatsResponse {
-    StatsResponse {
-        keys: stats.keys,
-        expiring_keys: stats.expiring_keys,
-        disk_bytes: stats.disk_bytes,
-        index_bytes: stats.index_bytes,
-        figures: stats
-            .figures
-            .iter()
-            .map(|figure| Figure {
-                name: figure.name.to_owned(),
-                help: figure.help.to_owned(),
-                is_counter: figure.is_counter,
-                value: figure.value,
-            })
-            .collect(),
-    }
+fn nanos_since(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

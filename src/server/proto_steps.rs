@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::batch::{Batch, Expected};
 use crate::error::KvsError;
-use crate::options::{Durability, Expiry, check_value_len};
+use crate::options::{Durability, Expiry};
 use crate::protocol::frame::to_u64;
 use crate::protocol::proto::messages::response::Kind;
 use crate::protocol::proto::messages::{
@@ -22,6 +22,8 @@ pub(crate) struct ProtoStep {
     pub(crate) command: KeyCommand,
     /// The largest frame that the client takes.
     pub(crate) frame_bytes_max: usize,
+    /// The longest value that the server takes.
+    pub(crate) value_bytes_max: usize,
 }
 
 /// Frames, one behind the other.
@@ -112,7 +114,9 @@ impl Step for ProtoStep {
                 Ok(Kind::CompareAndSwap(swap))
             }
             Action::Increment { key, by } => increment(key, *by, current, batch),
-            Action::Append { key, value } => append(key, value, current, batch),
+            Action::Append { key, value } => {
+                append(key, value, self.value_bytes_max, current, batch)
+            }
             Action::Expire { key, expiry } => {
                 Ok(Kind::Expire(expire(key, *expiry, current, now_ms, batch)))
             }
@@ -225,13 +229,16 @@ fn increment(
 fn append(
     key: &Bytes,
     value: &Bytes,
+    value_bytes_max: usize,
     current: Option<&Versioned>,
     batch: &mut Batch,
 ) -> Result<Kind, KvsError> {
     let old = current.map(|current| &*current.value).unwrap_or_default();
     let len = old.len().saturating_add(value.len());
     // Before it is put together: it may be far too long.
-    check_value_len(len)?;
+    if len > value_bytes_max {
+        return Err(KvsError::ValueTooLarge { bytes: len, limit: value_bytes_max });
+    }
     put_kept(key, &[old, value].concat(), current, batch);
     Ok(Kind::Append(AppendResponse { value_bytes: to_u64(len), written: Some(PLACE) }))
 }

@@ -6,7 +6,7 @@ use prost::Message;
 use super::{Kind, ProtoReplies, ProtoStep};
 use crate::batch::{Batch, Expected};
 use crate::error::KvsError;
-use crate::options::{Expiry, WriteOptions};
+use crate::options::{Expiry, VALUE_BYTES_MAX, WriteOptions};
 use crate::protocol::frame;
 use crate::protocol::proto::messages::request::Kind as Asked;
 use crate::protocol::proto::messages::{
@@ -23,7 +23,8 @@ fn execute(store: &Store, asked: Asked) -> Kind {
     let message = Request { id: 9, kind: Some(asked) };
     let decoded = request::Request::decode(message.encode_to_vec().into()).unwrap();
     let Command::Keys(command) = decoded.command else { panic!("no command on keys") };
-    let step = ProtoStep { id: 9, command, frame_bytes_max: 1000 };
+    let step =
+        ProtoStep { id: 9, command, frame_bytes_max: 1000, value_bytes_max: VALUE_BYTES_MAX };
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
     step.reads(&mut reads);
     step.writes(&mut writes);
@@ -239,7 +240,8 @@ fn only_a_write_may_have_an_outcome_that_is_unknown() {
         let decoded = request::Request::decode(message.encode_to_vec().into()).unwrap();
         let Command::Keys(command) = decoded.command else { panic!("no command on keys") };
         let mut replies = ProtoReplies::default();
-        ProtoStep { id: 9, command, frame_bytes_max: 10 }.fail(&KvsError::JobLost, &mut replies);
+        ProtoStep { id: 9, command, frame_bytes_max: 10, value_bytes_max: 10 }
+            .fail(&KvsError::JobLost, &mut replies);
         let frame = frame::take(&mut BytesMut::from(&replies.0[..]), 2000).unwrap().unwrap();
         match Response::decode(frame).unwrap().kind {
             Some(Kind::Error(error)) => error.outcome_unknown,

@@ -32,8 +32,13 @@ const EXPIRES_AT_MS: u32 = 3;
 
 /// Adds the frame of a response. One that is over the limit becomes an error.
 pub(crate) fn put(out: &mut Vec<u8>, bytes_max: usize, id: u64, kind: Kind) {
+    put_if_it_fits(out, bytes_max, id, kind);
+}
+
+/// The same, and says whether it was not over the limit.
+pub(crate) fn put_if_it_fits(out: &mut Vec<u8>, bytes_max: usize, id: u64, kind: Kind) -> bool {
     let response = Response { id, kind: Some(kind) };
-    put_with(out, bytes_max, id, |out| response.encode_raw(out));
+    put_with(out, bytes_max, id, |out| response.encode_raw(out))
 }
 
 /// Adds the frame of an error. It is short, whatever the limit.
@@ -121,11 +126,18 @@ pub(crate) fn complete(frame: &mut [u8], written: Written) {
     }
 }
 
-fn put_with(out: &mut Vec<u8>, bytes_max: usize, id: u64, encode: impl FnOnce(&mut Vec<u8>)) {
-    if let Err(over) = frame::put(out, bytes_max, encode) {
+fn put_with(
+    out: &mut Vec<u8>,
+    bytes_max: usize,
+    id: u64,
+    encode: impl FnOnce(&mut Vec<u8>),
+) -> bool {
+    let put = frame::put(out, bytes_max, encode);
+    if let Err(over) = &put {
         let bytes = usize::try_from(over.bytes).unwrap_or(usize::MAX);
         put_error(out, id, too_large(bytes, bytes_max));
     }
+    put.is_ok()
 }
 
 fn too_large(bytes: usize, bytes_max: usize) -> Error {

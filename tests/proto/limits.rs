@@ -1,0 +1,76 @@
+//! What is too large, and what is too much at once.
+
+use kvs::protocol::proto::messages::request::Kind as Asked;
+use kvs::protocol::proto::messages::response::Kind;
+use kvs::protocol::proto::messages::{AppendRequest, Code, GetManyRequest, RemoveRequest};
+
+use super::process::Server;
+use super::wire::{Wire, get, ping, request, set, value_of};
+
+#[test]
+fn an_announced_length_over_the_limit_ends_the_connection_at_once() {
+    let limits = ["--key-bytes-max", "100", "--value-bytes-max", "98000"];
+    let server = Server::start(&[&limits[..], &["--frame-bytes-max", "100000"]].concat());
+    for length in [100_001, 1_u32 << 31, u32::MAX] {
+        let mut wire = Wire::greet(server.addr);
+        wire.send(&length.to_be_bytes());
+        let error = wire.last_error();
+        assert_eq!((error.code(), error.limit), (Code::RequestTooLarge, Some(100_000)));
+    }
+    // Before hello, the limit is lower.
+    let mut wire = Wire::connect(server.addr);
+    wire.send(&20_000_u32.to_be_bytes());
+    assert_eq!(wire.last_error().code(), Code::RequestTooLarge);
+    let mut wire = Wire::greet(server.addr);
+    assert!(matches!(wire.ask(2, set("key", vec![0; 98_000])), Kind::Write(_)));
+}
+
+#[test]
+fn keys_and_values_over_the_limit_are_refused_and_nothing_else() {
+    let server = Server::start(&["--key-bytes-max", "4", "--value-bytes-max", "8"]);
+    let mut wire = Wire::greet(server.addr);
+    assert!(matches!(wire.ask(2, set("1234", "12345678")), Kind::Write(_)));
+    let error = wire.error(3, set("12345", ""));
+    assert_eq!((error.code(), error.limit), (Code::KeyTooLarge, Some(4)));
+    let error = wire.error(4, set("1", "123456789"));
+    assert_eq!((error.code(), error.limit), (Code::ValueTooLarge, Some(8)));
+    let append = AppendRequest { key: "1234".into(), value: "9".into(), durability: 0 };
+    let error = wire.error(5, Asked::Append(append));
+    assert_eq!((error.code(), error.limit), (Code::ValueTooLarge, Some(8)));
+    let keys = vec!["1".into(), "12345".into()];
+    let many = Asked::GetMany(GetManyRequest { keys, without_values: false });
+    assert_eq!(wire.error(6, many).code(), Code::KeyTooLarge);
+    let remove = RemoveRequest { key: "12345".into(), ..RemoveRequest::default() };
+    assert_eq!(wire.error(7, Asked::Remove(remove)).code(), Code::KeyTooLarge);
+    assert_eq!(value_of(wire.ask(8, get("1234"))).unwrap(), b"12345678");
+}
+
+#[test]
+fn an_answer_that_is_too_large_for_the_client_is_an_error() {
+    let server = Server::start(&[]);
+    let (mut wire, _) = Wire::greet_with(server.addr, 1000);
+    assert!(matches!(wire.ask(2, set("key", vec![0; 2000])), Kind::Write(_)));
+    let error = wire.error(3, get("key"));
+    assert_eq!((error.code(), error.limit), (Code::ResponseTooLarge, Some(1000)));
+    assert!(matches!(wire.ask(4, ping()), Kind::Ping(_)));
+}
+
+#[test]
+fn a_client_that_reads_late_gets_everything_and_the_server_holds_little() {
+    let limits = ["--value-bytes-max", "50000", "--output-high-water-bytes", "100000"];
+    let most = ["--output-bytes-per-connection-max", "20000000"];
+    let server = Server::start(&[&limits[..], &most].concat());
+    let mut wire = Wire::greet(server.addr);
+    wire.send(&request(2, set("key", vec![7; 50_000])));
+    assert!(matches!(wire.response(), (2, Kind::Write(_))));
+    // 50 MB of answers, and pings between them, which do not come before their turn.
+    let sent: Vec<u8> = (3..1003)
+        .flat_map(|id| request(id, if id % 10 == 0 { ping() } else { get("key") }))
+        .collect();
+    wire.send(&sent);
+    for expected in 3..1003 {
+        let (id, kind) = wire.response();
+        assert_eq!(id, expected);
+        assert_eq!(matches!(kind, Kind::Ping(_)), id % 10 == 0);
+    }
+}

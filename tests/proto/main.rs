@@ -1,0 +1,16 @@
+//! The project's own protocol as clients meet it: a server of its own, and bytes on a connection.
+#![cfg(feature = "server")]
+
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod wire;
+
+#[cfg(test)]
+mod death;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod session;
+#[cfg(test)]
+mod streams;
