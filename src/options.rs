@@ -464,9 +464,9 @@ impl Options {
     /// How many of the last writes, and what they superseded, compaction leaves alone: a
     /// [`watch`](crate::Store::watch) can begin so far back, and a backup be
     /// [restored](crate::restore) as of any seq since. That holds over closes and crashes, as long
-    /// as every open asks for it; what was compacted before, or cleared, is gone. (A write that
-    /// changes nothing may count.) What is kept counts as alive for the bound on disk space; each
-    /// of these writes takes 24 bytes of memory, and an open reads the hints once more. Default: 0.
+    /// as every open asks for it; what was compacted before, or cleared, is gone. What is kept
+    /// counts as alive for the bound on disk space; each of these writes takes 24 to 40 bytes of
+    /// memory, and an open reads the hints once more. Default: 0.
     ///
     /// ```
     /// let options = kvs::Options::new().retain_history(1_000_000);

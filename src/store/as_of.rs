@@ -118,7 +118,8 @@ impl Core {
         // the keydir.
         let _log = lock(&self.log);
         let _writer = self.keydir.write(&self.pins);
-        let seq = self.published_seq.load(Ordering::Acquire);
+        let later = u64::from(kvs_bug!("snapshot_sees_later"));
+        let seq = self.published_seq.load(Ordering::Acquire) + later;
         self.history.begin(seq, self.time.expiry_ms())
     }
 

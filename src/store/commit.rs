@@ -321,10 +321,9 @@ impl Core {
         } else {
             operations.for_each(|index| self.publish_one(log, group, index, base, writer));
         }
-        let mut seqs = group
-            .undecided()
-            .filter(|request| !request.operations.is_empty())
-            .map(|request| (request.seq, request.operations.len() as u64));
+        let written = || group.undecided().filter(|request| !request.operations.is_empty());
+        written().for_each(|request| self.retained.count_write(request.seq));
+        let mut seqs = written().map(|it| (it.seq, it.operations.len() as u64));
         if let Some((first, count)) = seqs.next() {
             let (last, count) = seqs.fold((first, count), |(_, sum), (seq, n)| (seq, sum + n));
             log.appender.segment.count(count, first, last);

@@ -119,7 +119,7 @@ impl Core {
         let ordered = load_ordered(options.index, &sources, &keydir, &pins)?;
         let next_seq = next_seq(&manifest, recovered.max_seq);
         let (writes, compacted_seq) = (options.retain_history, manifest.compacted_seq);
-        let retained = Retained::new(writes, &sources, next_seq - 1, compacted_seq);
+        let retained = Retained::new(writes, &sources, recovered.max_seq, compacted_seq);
         drop(sources);
         manifest.reserved_seq = next_seq + SEQ_RESERVE;
         if replace_manifest(&shelf, &manifest, &segments)? {

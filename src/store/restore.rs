@@ -106,8 +106,12 @@ pub(crate) fn restore_on(
 ) -> Result<RestoreReport> {
     let (manifest, sources) = read_backup(disk, from)?;
     // A backup that died before it named its last segments anew has more in them than it is of.
-    let upto = to_seq.unwrap_or(u64::MAX).min(manifest.reserved_seq.saturating_sub(1));
-    if to_seq.is_some() && upto < manifest.history_floor {
+    let mut upto = to_seq.unwrap_or(u64::MAX).min(manifest.reserved_seq.saturating_sub(1));
+    if kvs_bug!("restore_beyond_seq") {
+        upto = to_seq.unwrap_or(u64::MAX);
+    }
+    let is_gone = to_seq.is_some() && upto < manifest.history_floor;
+    if is_gone && !kvs_bug!("restore_ignores_floor") {
         return Err(KvsError::HistoryGone { seq: upto, floor: manifest.history_floor });
     }
     let now_ms = now_ms.max(manifest.clock_floor_ms);

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::hash::KeyHash;
 use super::hint::{Entry, Kind};
@@ -30,31 +30,33 @@ pub(crate) struct Superseded {
 pub(crate) struct Retained {
     /// How many writes are kept; 0: none.
     writes: u64,
-    /// The last seq before the store was opened.
-    opened_seq: u64,
-    /// What was written before that, the newest first. A process that dies leaves a gap in the
-    /// seqs; what counts is what was written.
-    runs: Vec<Run>,
     /// Below this seq the log is not whole.
     begin: u64,
+    /// The seq of the last write.
+    last: AtomicU64,
     state: Mutex<State>,
-}
-
-/// Seqs without a gap.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    /// The seq before the first.
-    before: u64,
-    /// How many seqs were written from the first on, those of later runs too.
-    writes: u64,
 }
 
 #[derive(Default)]
 struct State {
+    /// The last writes, the oldest first. What writes nothing, and a process that dies, leave gaps
+    /// in the seqs; what counts is what was written.
+    runs: VecDeque<Run>,
+    /// How many writes are in them, and were.
+    count: u64,
     /// In the order in which they were superseded.
     notes: VecDeque<Superseded>,
     /// A compaction goes by them: none is let go.
     is_held: bool,
+}
+
+/// Seqs of writes without a gap.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// The seq before the first.
+    before: u64,
+    /// How many writes were counted before it.
+    earlier: u64,
 }
 
 /// What a compaction keeps of the dead records, as long as it runs.
@@ -65,23 +67,36 @@ pub(crate) struct Hold<'a> {
     seen: usize,
 }
 
+impl State {
+    fn count_write(&mut self, seq: u64) {
+        let end = self.runs.back().map(|run| run.before + (self.count - run.earlier));
+        if end != seq.checked_sub(1) {
+            self.runs.push_back(Run { before: seq.saturating_sub(1), earlier: self.count });
+        }
+        self.count += 1;
+    }
+
+    /// The seq of the write before the last so many; none: there are no more.
+    fn before_last(&mut self, writes: u64) -> Option<u64> {
+        let number = self.count.checked_sub(writes).filter(|number| *number > 0)?;
+        while self.runs.get(1).is_some_and(|next| next.earlier < number) {
+            self.runs.pop_front();
+        }
+        self.runs.front().map(|run| run.before + (number - run.earlier))
+    }
+}
+
 impl Retained {
-    /// Over what was found by an open, `opened_seq` being the last seq before this life, and
-    /// `compacted_seq` the one up to which the log is not whole.
-    pub(crate) fn new(
-        writes: u64,
-        sources: &[Source],
-        opened_seq: u64,
-        compacted_seq: u64,
-    ) -> Retained {
-        let begin = compacted_seq.min(opened_seq);
-        let runs =
-            if writes == 0 { Vec::new() } else { runs(sources, writes.saturating_add(1), begin) };
-        let state = Mutex::default();
-        let retained = Retained { writes, opened_seq, runs, begin, state };
+    /// Over what was found by an open: `last` is the seq of the last write, `compacted_seq` the one
+    /// up to which the log is not whole.
+    pub(crate) fn new(writes: u64, sources: &[Source], last: u64, compacted_seq: u64) -> Retained {
+        let begin = compacted_seq.min(last);
+        let retained =
+            Retained { writes, begin, last: AtomicU64::new(last), state: Mutex::default() };
         if writes > 0 {
-            let floor = retained.floor(opened_seq);
-            let notes = superseded_after(sources, floor);
+            let found = last_writes(sources, writes.saturating_add(1), begin);
+            found.iter().rev().for_each(|seq| lock(&retained.state).count_write(*seq));
+            let notes = superseded_after(sources, retained.floor());
             let mut bytes = HashMap::new();
             for note in &notes {
                 *bytes.entry(note.location.number()).or_default() += note.len;
@@ -100,17 +115,24 @@ impl Retained {
         self.writes > 0
     }
 
-    /// The seq from which on history is kept, when `published` is the last that was given. It does
-    /// not decrease as that grows.
-    pub(crate) fn floor(&self, published: u64) -> u64 {
-        let since = published.saturating_sub(self.opened_seq);
-        if since > self.writes || self.writes == 0 {
-            return published - self.writes;
+    /// The seq from which on history is kept: of the write before those that are. It does not
+    /// decrease.
+    pub(crate) fn floor(&self) -> u64 {
+        let last = self.last.load(Ordering::Acquire);
+        if !self.is_active() || kvs_bug!("count_gaps_as_writes") {
+            return last.saturating_sub(self.writes);
         }
-        // A seq that was written, not one in a gap.
-        let older = self.writes - since;
-        let run = self.runs.get(self.runs.partition_point(|run| run.writes <= older));
-        run.map_or(self.begin, |run| run.before + (run.writes - older))
+        lock(&self.state).before_last(self.writes).unwrap_or(self.begin)
+    }
+
+    /// Notes that there was a write, and that it is published. To be called in the order of the
+    /// seqs.
+    #[inline]
+    pub(crate) fn count_write(&self, seq: u64) {
+        if self.is_active() {
+            lock(&self.state).count_write(seq);
+        }
+        self.last.store(seq, Ordering::Release);
     }
 
     /// Notes that a record is superseded. To be called in the order of the seqs.
@@ -119,8 +141,8 @@ impl Retained {
     }
 
     /// Lets go of what was superseded before history is kept, unless a compaction goes by it.
-    pub(crate) fn trim(&self, published: u64, mut uncount: impl FnMut(Superseded)) {
-        let floor = self.floor(published);
+    pub(crate) fn trim(&self, mut uncount: impl FnMut(Superseded)) {
+        let floor = self.floor();
         loop {
             let mut state = lock(&self.state);
             let is_over = |note: &Superseded| note.by <= floor;
@@ -151,7 +173,7 @@ impl Retained {
 impl Hold<'_> {
     /// Whether a dead record is to be kept.
     pub(crate) fn keeps(&mut self, location: Location) -> bool {
-        if !self.retained.is_active() {
+        if !self.retained.is_active() || kvs_bug!("forget_retained") {
             return false;
         }
         // It was noted before the keydir said that it is dead.
@@ -193,8 +215,8 @@ impl Drop for Hold<'_> {
     }
 }
 
-/// The seqs of the last writes after `begin`, in runs, the newest first.
-fn runs(sources: &[Source], most: u64, begin: u64) -> Vec<Run> {
+/// The seqs of the last writes after `begin`, the newest first.
+fn last_writes(sources: &[Source], most: u64, begin: u64) -> Vec<u64> {
     let max_seq = |segment: &Segment| segment.max_seq.load(Ordering::Relaxed);
     let mut sources: Vec<&Source> = sources.iter().collect();
     sources.sort_unstable_by_key(|source| std::cmp::Reverse(max_seq(&source.segment)));
@@ -208,15 +230,8 @@ fn runs(sources: &[Source], most: u64, begin: u64) -> Vec<Run> {
         seqs.sort_unstable_by_key(|seq| std::cmp::Reverse(*seq));
         seqs.dedup();
     }
-    let mut runs: Vec<Run> = Vec::new();
-    for (writes, seq) in (1..=most).zip(seqs) {
-        let before = seq.saturating_sub(1);
-        match runs.last_mut().filter(|run| run.before == seq) {
-            Some(run) => *run = Run { before, writes },
-            None => runs.push(Run { before, writes }),
-        }
-    }
-    runs
+    seqs.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    seqs
 }
 
 /// What was superseded by the writes after `floor`, in their order.

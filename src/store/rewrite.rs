@@ -168,7 +168,9 @@ impl Core {
             if *dropped {
                 manifest.history_floor = manifest.history_floor.max(floor);
             }
-            manifest.compacted_seq = manifest.compacted_seq.max(compacted_seq);
+            if !kvs_bug!("forget_compacted_seq") {
+                manifest.compacted_seq = manifest.compacted_seq.max(compacted_seq);
+            }
             if *has_expired {
                 // What was dropped because it had expired stays so.
                 manifest.clock_floor_ms = manifest.clock_floor_ms.max(*now_ms);

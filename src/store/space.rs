@@ -74,7 +74,7 @@ impl Core {
     /// The seq from which on history is kept: a segment with anything later is not compacted, and
     /// a record that was superseded later is copied.
     pub(crate) fn retained_floor(&self) -> u64 {
-        self.retained.floor(self.published_seq.load(Ordering::Acquire))
+        self.retained.floor()
     }
 
     /// Notes that a record is superseded, if that is to stay on the disk for a while. The caller
@@ -90,7 +90,7 @@ impl Core {
     /// Lets go of what need not be retained any more.
     pub(crate) fn trim_retained(&self) {
         let uncount = |old: Superseded| self.count_retained(old.location, old.len, false);
-        self.retained.trim(self.published_seq.load(Ordering::Acquire), uncount);
+        self.retained.trim(uncount);
     }
 
     pub(crate) fn count_retained(&self, location: Location, len: u64, is_more: bool) {

@@ -80,7 +80,11 @@ impl Published for Core {
 
     fn tail(&self) -> Option<Readable> {
         let log = lock(&self.log);
-        Some(Readable { segment: log.appender.segment.id, end: log.published_end })
+        let end = match kvs_bug!("watch_unpublished") {
+            true => log.appender.end(),
+            false => log.published_end,
+        };
+        Some(Readable { segment: log.appender.segment.id, end })
     }
 
     fn published_seq(&self) -> u64 {

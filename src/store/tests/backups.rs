@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::clock::{START_MS, SetClock};
+use super::clock::START_MS;
+use super::reader::reader_in;
 use super::scene::{Model, Moment, Scene, contents, model};
 use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
-use crate::options::{Durability, Options, ReadPath};
+use crate::options::{Durability, Options};
 use crate::store::disk::Disk;
 use crate::store::names::{self, SegmentId};
-use crate::store::reading::Place;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::CrashPlan;
 use crate::store::sim_disk::fault::{Failure, Fault};
 use crate::store::sim_disk::state::Rng;
-use crate::store::{ReadOnlyStore, Store, restore, restore::restore_on};
+use crate::store::{Store, restore, restore::restore_on};
 
 /// The directory of a backup on the simulated disk.
 pub const BACKUP: &str = "/backup";
@@ -45,16 +45,11 @@ pub fn restored_with_seq(disk: &SimDisk, to_seq: Option<u64>) -> Result<(u64, Mo
 
 /// What a reader sees of a backup.
 fn read(disk: &SimDisk) -> Result<Model> {
-    contents(&ReadOnlyStore::open_in(Place {
-        disk: Arc::new(disk.clone()),
-        clock: Arc::<SetClock>::default(),
-        directory: Path::new(BACKUP).to_owned(),
-        options: Options::new().read_path(ReadPath::Pread),
-    })?)
+    contents(&reader_in(BACKUP, Arc::new(disk.clone()), &Arc::default())?)
 }
 
 #[test]
-fn a_backup_is_brought_up_to_date_and_shares_what_does_not_change() {
+pub fn a_backup_is_brought_up_to_date_and_shares_what_does_not_change() {
     let scene = Scene::new();
     scene.set("a", "1");
     scene.rotate();
@@ -83,7 +78,26 @@ fn a_backup_is_brought_up_to_date_and_shares_what_does_not_change() {
 }
 
 #[test]
-fn every_seq_that_is_kept_can_be_restored() {
+pub fn what_is_compacted_while_it_is_backed_up_is_copied() {
+    let scene = Scene::new();
+    for key in ["a", "b"] {
+        scene.set(key, "1");
+        scene.rotate();
+    }
+    scene.set("a", "2");
+    let store = scene.store.clone();
+    scene.at(Moment::Link, move || {
+        store.set("b", "2").unwrap();
+        store.compact().unwrap();
+    });
+    let report = scene.store.backup(BACKUP).unwrap();
+    assert_eq!((report.linked, report.copied), (0, 3));
+    assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("a", "2"), ("b", "1")]));
+    scene.expect(&[("a", "2"), ("b", "2")]);
+}
+
+#[test]
+pub fn every_seq_that_is_kept_can_be_restored() {
     let scene = Scene::new();
     let mut states = Vec::new();
     let mut now = Model::new();
@@ -119,7 +133,7 @@ fn every_seq_that_is_kept_can_be_restored() {
 }
 
 #[test]
-fn a_crash_in_a_backup_leaves_the_one_before_or_the_new_one() {
+pub fn a_crash_in_a_backup_leaves_the_one_before_or_the_new_one() {
     for has_earlier in [false, true] {
         let scene = Scene::new();
         scene.set("a", "1");

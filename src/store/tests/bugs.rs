@@ -5,11 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::crash::crash_everywhere;
+use super::observed::{OBSERVED, RETAINED, observe_everywhere};
 use super::proof::{Checked, prove};
 use super::reader::read_everywhere;
+use super::retained::retain;
 use super::torn_batch::cut_everywhere;
 use super::workload::{COMPACTING, SMALL};
-use super::{expiry, named, reader, sequences, snapshots};
+use super::{backups, expiry, named, reader, sequences, snapshots, watches};
 use crate::store::bug;
 
 /// A check over one seed.
@@ -29,7 +31,7 @@ macro_rules! test {
 }
 
 /// Each bug, with checks of which each must catch it.
-const BUGS: [(&str, &[Check]); 27] = [
+const BUGS: [(&str, &[Check]); 40] = [
     (
         "acknowledge_before_sync",
         &[
@@ -37,9 +39,29 @@ const BUGS: [(&str, &[Check]); 27] = [
             test!(sequences::what_was_acknowledged_as_durable_survives),
         ],
     ),
+    (
+        "backup_forgets_retired",
+        &[test!(backups::what_is_compacted_while_it_is_backed_up_is_copied)],
+    ),
+    (
+        "backup_keeps_by_name",
+        &[test!(backups::a_backup_is_brought_up_to_date_and_shares_what_does_not_change)],
+    ),
+    (
+        "backup_unpublished",
+        &[test!(watches::what_was_never_published_is_in_no_watch_and_in_no_backup)],
+    ),
+    (
+        "backup_without_sync",
+        &[
+            |seed| observe_everywhere(OBSERVED, seed),
+            test!(backups::a_crash_in_a_backup_leaves_the_one_before_or_the_new_one),
+        ],
+    ),
     ("batch_without_end", &[|seed| cut_everywhere(seed, 5)]),
     ("constant_salt", &[test!(sequences::a_block_of_another_segment_is_damage)]),
     ("copy_without_seq", &[test!(named::a_copy_is_as_old_as_its_original)]),
+    ("count_gaps_as_writes", &[retain]),
     (
         "drop_before_log_sync",
         &[
@@ -55,7 +77,22 @@ const BUGS: [(&str, &[Check]); 27] = [
             test!(named::a_tombstone_outlives_the_older_set_in_another_segment),
         ],
     ),
+    (
+        "forget_compacted_seq",
+        &[
+            |seed| observe_everywhere(OBSERVED, seed),
+            test!(watches::what_compaction_went_through_is_gone_and_that_is_said),
+        ],
+    ),
+    ("forget_retained", &[retain, |seed| observe_everywhere(RETAINED, seed)]),
     ("forget_the_past", &[test!(snapshots::what_a_snapshot_sees_outlives_its_compaction)]),
+    (
+        "forget_too_early",
+        &[
+            |seed| observe_everywhere(OBSERVED, seed),
+            test!(snapshots::the_end_of_one_snapshot_takes_nothing_from_the_others),
+        ],
+    ),
     ("ignore_marks_beyond", &[test!(sequences::damage_below_a_mark_is_no_torn_tail)]),
     ("ignore_snapshots", &[test!(snapshots::what_a_snapshot_sees_outlives_its_compaction)]),
     ("move_unconditionally", &[test!(named::a_set_during_a_compaction_is_not_undone_by_it)]),
@@ -78,6 +115,11 @@ const BUGS: [(&str, &[Check]); 27] = [
     ("post_before_sync", &[test!(reader::what_failed_to_become_durable_is_not_for_others_to_read)]),
     ("publish_before_sync", &[test!(sequences::after_a_failed_sync_nothing_is_acknowledged)]),
     ("reader_ignores_notice", &[test!(reader::a_reader_reads_no_further_than_the_owner_says)]),
+    (
+        "restore_beyond_seq",
+        &[test!(backups::a_crash_in_a_backup_leaves_the_one_before_or_the_new_one)],
+    ),
+    ("restore_ignores_floor", &[test!(backups::every_seq_that_is_kept_can_be_restored)]),
     ("retry_failed_sync", &[test!(sequences::after_a_failed_sync_nothing_is_acknowledged)]),
     (
         "rotate_without_sync",
@@ -94,6 +136,7 @@ const BUGS: [(&str, &[Check]); 27] = [
             test!(sequences::a_manifest_names_nothing_whose_name_is_not_durable),
         ],
     ),
+    ("snapshot_sees_later", &[test!(snapshots::a_snapshot_stays_as_it_is)]),
     ("trust_hint", &[test!(named::a_hint_with_a_flipped_bit_loses_no_key)]),
     ("unlink_before_index", &[test!(sequences::a_key_moves_before_its_old_segment_goes)]),
     ("unlink_before_manifest", &[|seed| crash_everywhere(COMPACTING, seed)]),
@@ -101,6 +144,17 @@ const BUGS: [(&str, &[Check]); 27] = [
     (
         "unreadable_is_another_key",
         &[test!(sequences::a_record_that_cannot_be_read_is_not_another_key)],
+    ),
+    (
+        "watch_skips_the_end",
+        &[
+            |seed| observe_everywhere(OBSERVED, seed),
+            test!(watches::a_watch_sees_everything_in_order_from_any_seq_on),
+        ],
+    ),
+    (
+        "watch_unpublished",
+        &[test!(watches::what_was_never_published_is_in_no_watch_and_in_no_backup)],
     ),
 ];
 

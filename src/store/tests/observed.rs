@@ -23,8 +23,8 @@ const PLANS: usize = 8;
 /// A lot of compaction.
 pub const OBSERVED: Shape = Shape { always_in: 6, ..COMPACTING };
 
-/// The same, with all history retained.
-const RETAINED: Shape = Shape { retain_history: 1000, ..OBSERVED };
+/// The same, with some history retained.
+pub const RETAINED: Shape = Shape { retain_history: 12, ..OBSERVED };
 
 /// A backup that was made: where in the recording, and of which seq.
 struct Made {
@@ -55,10 +55,6 @@ struct Observers {
 
 fn wrong(error: KvsError) -> String {
     error.to_string()
-}
-
-fn is_gone(error: &KvsError) -> bool {
-    matches!(error, KvsError::HistoryGone { .. })
 }
 
 impl Observed {
@@ -111,9 +107,10 @@ impl Observed {
 
     /// A watch goes on, behind a seq or from now on.
     fn resume(&self, store: &Store, observers: &mut Observers, after: Option<u64>) -> Checked<()> {
+        let all = self.session.written.len();
         match store.watch(after, "") {
             Ok(watch) => observers.watch = watch,
-            Err(error) if is_gone(&error) && self.may_forget() && after.is_some() => {
+            Err(error) if after.is_some_and(|after| self.may_be(&error, after, all)) => {
                 return self.resume(store, observers, None);
             }
             Err(error) => return Err(wrong(error)),
@@ -123,15 +120,22 @@ impl Observed {
         Ok(())
     }
 
-    /// Whether compaction may have gone through what a watch has not seen.
-    fn may_forget(&self) -> bool {
-        self.session.shape.retain_history == 0
+    /// Whether that may be the answer of who was asked for what came after a seq, or was then, and
+    /// knows so many operations.
+    fn may_be(&self, error: &KvsError, seq: u64, known: usize) -> bool {
+        let later = known.saturating_sub(self.count_upto(seq)) as u64;
+        let is_gone = matches!(error, KvsError::HistoryGone { .. });
+        is_gone && later > self.session.shape.retain_history
     }
 
     fn read_on(&mut self, store: &Store, observers: &mut Observers) -> Checked<()> {
+        let all = self.session.written.len();
         for _ in 0..observers.rng.below(30) {
+            let expected = self.log.get(observers.seen).map(|(_, change)| change);
             let next = match observers.watch.next() {
-                Err(error) if is_gone(&error) && self.may_forget() => {
+                Err(error)
+                    if expected.is_some_and(|(seq, ..)| self.may_be(&error, seq - 1, all)) =>
+                {
                     self.resume(store, observers, None)?;
                     let published = store.snapshot().map_err(wrong)?.seq();
                     self.marks.push((self.session.disk.position(), published));
@@ -140,7 +144,6 @@ impl Observed {
                 next => next.map_err(wrong)?,
             };
             let found = next.map(|it| (it.seq, it.key, it.value.map(crate::Value::into_vec)));
-            let expected = self.log.get(observers.seen).map(|(_, change)| change);
             if found.as_ref() != expected {
                 return Err(format!("the watch gives {found:?}, not {expected:?}"));
             }
@@ -187,8 +190,8 @@ impl Observed {
         let Session { shape, history, .. } = &self.session;
         let store = open(&crash.disk, &shape.options(), rng.next() >> 1).map_err(wrong)?;
         let found = Contents::read(&store, shape.keys)?;
-        history.check(&found, crash.bounds)?;
-        self.check_watch(&store, &found, crash)?;
+        let survived = history.check(&found, crash.bounds)?;
+        self.check_watch(&store, &found, crash, survived)?;
         // A file without a whole header is left alone: it could be anybody's.
         let is_segment = |(path, bytes): &&(PathBuf, Vec<u8>)| {
             let is_whole = bytes.starts_with(b"KVS-SEG\n")
@@ -214,12 +217,20 @@ impl Observed {
         Ok(())
     }
 
-    fn check_watch(&self, store: &Store, found: &Contents, crash: &Crash) -> Checked<()> {
+    fn check_watch(
+        &self,
+        store: &Store,
+        found: &Contents,
+        crash: &Crash,
+        survived: usize,
+    ) -> Checked<()> {
         let past = self.marks.partition_point(|(position, _)| *position <= crash.at);
         let (_, after) = self.marks[past - 1];
         let seen = match store.watch(Some(after), "") {
-            Err(error) if is_gone(&error) && self.may_forget() => return Ok(()),
-            watch => all(&mut watch.map_err(wrong)?),
+            Err(error) if self.may_be(&error, after, survived) => return Ok(()),
+            watch => all(&mut watch.map_err(|error| {
+                format!("a watch after the seq {after}, {survived} operations: {error}")
+            })?),
         };
         let is_given = |count: usize| {
             let later =
@@ -254,8 +265,9 @@ impl Observed {
         };
         let earlier = self.session.written[earlier].seq;
         match restored_with_seq(&crash.disk, Some(earlier)) {
-            Err(error) if is_gone(&error) && self.may_forget() => Ok(()),
-            restored => self.check_restored(earlier, &restored.map_err(wrong)?.1),
+            Err(error) if self.may_be(&error, earlier, self.count_upto(seq)) => Ok(()),
+            Err(error) => Err(format!("a backup of the seq {seq}: {error}")),
+            Ok((_, pairs)) => self.check_restored(earlier, &pairs),
         }
     }
 

@@ -23,10 +23,19 @@ use crate::store::{ReadOnlyStore, Store};
 
 /// Opens the store on a disk to be read, at a time.
 pub fn reader_at(disk: Arc<dyn Disk>, clock: &Arc<SetClock>) -> Result<ReadOnlyStore> {
+    reader_in(DIRECTORY, disk, clock)
+}
+
+/// Opens what is in a directory of a disk to be read, at a time.
+pub fn reader_in(
+    directory: &str,
+    disk: Arc<dyn Disk>,
+    clock: &Arc<SetClock>,
+) -> Result<ReadOnlyStore> {
     ReadOnlyStore::open_in(Place {
         disk,
         clock: Arc::<SetClock>::clone(clock),
-        directory: Path::new(DIRECTORY).to_owned(),
+        directory: Path::new(directory).to_owned(),
         options: Options::new().read_path(ReadPath::Pread),
     })
 }

@@ -176,7 +176,7 @@ impl Subject {
 }
 
 /// Answers with how often the past was asked for.
-fn retain(seed: u64) -> Checked<u64> {
+pub fn retain(seed: u64) -> Checked<u64> {
     let retained = [20, 60, 150][Rng::new(seed).below(3)];
     let mut subject = Subject::new(retained, seed);
     for _ in 0..400 {
@@ -232,5 +232,29 @@ fn what_was_compacted_before_history_was_retained_is_gone() {
     for (seq, value) in [(second, "2"), (third, "3")] {
         let found = backups::restored(&disk, Some(seq)).unwrap();
         assert_eq!(found, super::scene::model(&[("a", value)]));
+    }
+}
+
+#[test]
+fn what_was_cleared_is_gone_and_history_goes_on_from_there() {
+    let disk = SimDisk::new();
+    let store = open(&disk, &options(100), 1).unwrap();
+    let first = store.set("a", "1").unwrap().seq;
+    store.set("a", "2").unwrap();
+    store.clear().unwrap();
+    let third = store.set("a", "3").unwrap().seq;
+    store.set("a", "4").unwrap();
+    store.close().unwrap();
+    let store = open(&disk, &options(100), 2).unwrap();
+    store.compact().unwrap();
+    store.backup(BACKUP).unwrap();
+    let is_gone = |error: KvsError| matches!(error, KvsError::HistoryGone { .. });
+    assert!(store.watch(Some(first), "").is_err_and(is_gone));
+    assert!(backups::restored(&disk, Some(first)).is_err_and(is_gone));
+    // The clear has a seq of its own, before that of the first write after it.
+    assert_eq!(all(&mut store.watch(Some(third - 1), "").unwrap()).len(), 2);
+    for (seq, pairs) in [(third - 1, &[][..]), (third, &[("a", "3")])] {
+        let found = backups::restored(&disk, Some(seq)).unwrap();
+        assert_eq!(found, super::scene::model(pairs));
     }
 }

@@ -32,6 +32,8 @@ pub enum Moment {
     Unlink,
     /// A lock was asked for that somebody has.
     Refused,
+    /// A file gets a second name.
+    Link,
 }
 
 /// A disk that calls back.
@@ -69,6 +71,7 @@ impl Disk for Watched {
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.reached(Moment::Link);
         self.disk.link(from, to)
     }
 

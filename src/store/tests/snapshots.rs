@@ -48,7 +48,7 @@ fn contents(snapshot: &Snapshot) -> Model {
 }
 
 #[test]
-fn a_snapshot_stays_as_it_is() {
+pub fn a_snapshot_stays_as_it_is() {
     let scene = Scene::new();
     for (key, value) in [("kept", "1"), ("changed", "1"), ("removed", "1"), ("again", "1")] {
         scene.set(key, value);
@@ -128,6 +128,25 @@ fn many_overwrites_take_one_place_for_each_snapshot() {
     drop(first);
     assert_eq!(scene.store.stats().snapshot_bytes, one);
     assert_eq!(second.get("key").unwrap().as_deref(), Some(&b"999"[..]));
+}
+
+#[test]
+pub fn the_end_of_one_snapshot_takes_nothing_from_the_others() {
+    let scene = Scene::new();
+    let mut snapshots = Vec::new();
+    for number in 0..4 {
+        scene.set("key", &number.to_string());
+        snapshots.push(scene.store.snapshot().unwrap());
+    }
+    scene.set("key", "4");
+    while let [ended, left @ ..] = &snapshots[..] {
+        assert_eq!(ended.seq() + left.len() as u64 + 1, scene.store.snapshot().unwrap().seq());
+        snapshots.remove(0);
+        for (snapshot, number) in snapshots.iter().rev().zip((0..4).rev()) {
+            let expected = number.to_string();
+            assert_eq!(snapshot.get("key").unwrap().as_deref(), Some(expected.as_bytes()));
+        }
+    }
 }
 
 #[test]

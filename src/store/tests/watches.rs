@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::backups::BACKUP;
 use super::oracle::{key, value};
+use super::reader::reader_in;
 use super::scene::{Model, Scene};
 use crate::batch::Batch;
 use crate::error::{KvsError, Result};
@@ -29,7 +31,7 @@ pub fn all(watch: &mut Watch) -> Vec<Seen> {
 }
 
 #[test]
-fn a_watch_sees_everything_in_order_from_any_seq_on() {
+pub fn a_watch_sees_everything_in_order_from_any_seq_on() {
     let mut scene = Scene::new();
     let mut rng = Rng::new(3);
     let mut expected: Vec<Seen> = Vec::new();
@@ -87,7 +89,7 @@ fn a_watch_sees_everything_in_order_from_any_seq_on() {
 }
 
 #[test]
-fn what_compaction_went_through_is_gone_and_that_is_said() {
+pub fn what_compaction_went_through_is_gone_and_that_is_said() {
     let scene = Scene::new();
     let first = scene.store.set("a", "1").unwrap().seq;
     scene.set("b", "1");
@@ -300,7 +302,7 @@ fn a_watch_that_waits_sees_all_that_many_threads_write() {
 }
 
 #[test]
-fn what_was_never_published_is_in_no_watch_and_in_no_backup() {
+pub fn what_was_never_published_is_in_no_watch_and_in_no_backup() {
     let scene = Scene::new();
     scene.set_durably("a", "1").unwrap();
     let mut watch = scene.store.watch(Some(0), "").unwrap();
@@ -309,15 +311,17 @@ fn what_was_never_published_is_in_no_watch_and_in_no_backup() {
     assert!(scene.set_durably("b", "1").is_err());
     assert_eq!(all(&mut watch).len(), 1);
     assert!(scene.store.get("b").unwrap().is_none());
-    scene.store.backup("/backup").unwrap();
+    scene.store.backup(BACKUP).unwrap();
     let mut batches = Vec::new();
-    let (disk, from) = (Arc::new(scene.disk.clone()), Path::new("/backup"));
+    let (disk, from) = (Arc::new(scene.disk.clone()), Path::new(BACKUP));
     let mut write = |batch: &Batch| {
         batches.push(batch.len());
         Ok(())
     };
     restore_on(disk, from, None, 0, &mut |_| (), &mut write).unwrap();
     assert_eq!(batches, [1]);
+    let reader = reader_in(BACKUP, Arc::new(scene.disk.clone()), &scene.clock).unwrap();
+    assert!(reader.get("b").unwrap().is_none());
 }
 
 #[test]

@@ -406,7 +406,11 @@ impl Session {
                     assert_eq!(Some(written.existed), existed, "`existed` of {changes:?}");
                 }
                 self.history.acknowledge(self.disk.position());
-                let is_noop = !written.existed && matches!(changes, [(_, None)]);
+                // In the end it is one remove of nothing.
+                let is_remove = changes.last().is_some_and(|(key, value)| {
+                    value.is_none() && changes.iter().all(|(other, _)| other == key)
+                });
+                let is_noop = !written.existed && is_remove;
                 let (seq, changes) = (written.seq, lasting);
                 self.written.push(Committed { seq, changes, is_noop });
                 if durability == Durability::Always {
