@@ -59,6 +59,31 @@ pub trait KvsEngine: Send + Sync + 'static {
     /// [`KvsError::Corrupt`], [`KvsError::Io`], [`KvsError::Closed`].
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>>;
 
+    /// As [`get_many`](KvsEngine::get_many), but of as many of the first keys as have values of
+    /// about `bytes_max` bytes together, and of one at least: the answer may be shorter than the
+    /// list of keys. Unless an engine knows better, it reads some at a time.
+    ///
+    /// # Errors
+    /// As [`get_many`](KvsEngine::get_many).
+    fn get_some<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        Answer::later(async move {
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            for keys in keys.chunks(READ_TOGETHER) {
+                let more = self.get_many(keys).await?;
+                bytes += more.iter().flatten().map(|found| found.value.len()).sum::<usize>();
+                found.extend(more);
+                if bytes >= bytes_max {
+                    break;
+                }
+            }
+            Ok(found)
+        })
+    }
+
     /// Writes in this order, each for itself: all of a batch or nothing, if what it requires
     /// holds. An outcome for each is in the answer. On return each is as durable as it asked for.
     ///
@@ -175,6 +200,9 @@ pub trait KvsEngine: Send + Sync + 'static {
         KvsError::Unsupported { engine: self.name(), capability }
     }
 }
+
+/// The keys that are read together where it is not known how long their values are.
+const READ_TOGETHER: usize = 16;
 
 /// What an engine can do beyond what every engine can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -98,6 +98,14 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
         })
     }
 
+    fn get_some<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        Answer::ready(self.store.get_some(keys, bytes_max))
+    }
+
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {
         let bytes: usize = writes.iter().map(|write| write.batch.byte_len()).sum();
         if writes.iter().any(|write| self.store.would_wait(bytes, options_of(write))) {

@@ -12,41 +12,68 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::config::Config;
 use super::step::{Replies, Step};
-use crate::batch::{Batch, Expected};
+use crate::batch::{Batch, Expected, Operation};
 use crate::engine::{KvsEngine, Write};
 use crate::error::{KvsError, Result};
 use crate::store::{Versioned, Written};
 
 /// The most steps of a run that write: their batches are held at the same time.
 const WRITES_MAX: usize = 4096;
-/// The most keys that are read with one call, where values are small.
+/// The most keys that are read with one call.
 const READS_MAX: usize = 256;
-/// About how many bytes of values are held at the same time.
+/// About how many bytes of values are held at the same time, but for those of a single step.
 const READ_BYTES: usize = 4 << 20;
 
-/// Executes steps until all are done or there are more than so many bytes of replies. How many it
-/// has executed is the answer; it is at least one.
+/// What is kept to while steps are executed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Nothing more is executed when replies have so many bytes, those from before included.
+    pub(crate) reply_bytes_max: usize,
+    /// The longest key and the longest value that are written.
+    pub(crate) key_bytes_max: usize,
+    pub(crate) value_bytes_max: usize,
+}
+
+impl Bounds {
+    /// Those of a configuration, with so many bytes of replies.
+    pub(crate) fn new(config: &Config, reply_bytes_max: usize) -> Bounds {
+        let Config { key_bytes_max, value_bytes_max, .. } = *config;
+        Bounds { reply_bytes_max, key_bytes_max, value_bytes_max }
+    }
+
+    /// Refuses to write a key or a value that is too long.
+    pub(super) fn check(&self, batch: &Batch) -> Result<()> {
+        batch.iter().try_for_each(|operation| {
+            let (key, value) = match operation {
+                Operation::Set { key, value, .. } => (key, value),
+                Operation::Remove { key } => (key, &[][..]),
+            };
+            let (bytes, limit) = (key.len(), self.key_bytes_max);
+            if bytes > limit {
+                return Err(KvsError::KeyTooLarge { bytes, limit });
+            }
+            let (bytes, limit) = (value.len(), self.value_bytes_max);
+            if bytes > limit { Err(KvsError::ValueTooLarge { bytes, limit }) } else { Ok(()) }
+        })
+    }
+}
+
+/// Executes steps until all are done or there are many replies. How many it has executed is the
+/// answer; it is at least one.
 pub(crate) async fn execute<S: Step>(
     engine: &dyn KvsEngine,
     steps: &[S],
     replies: &mut S::Replies,
-    reply_bytes_max: usize,
+    bounds: Bounds,
 ) -> usize {
     let mut done = 0;
-    let mut reads_max = READS_MAX;
     while let Some(rest) = steps.get(done..).filter(|rest| !rest.is_empty()) {
-        let before = replies.bytes().len();
-        let run = Run::begin(rest, reads_max);
-        let executed = run.execute(engine, replies).await;
-        done += executed;
-        let bytes = replies.bytes().len();
-        if bytes > reply_bytes_max {
+        done += Run::begin(rest).execute(engine, replies, bounds).await;
+        if replies.bytes().len() > bounds.reply_bytes_max {
             break;
         }
-        // As many at a time as have about that many bytes.
-        let bytes_each = (bytes.saturating_sub(before) / executed.max(1)).max(1);
-        reads_max = (READ_BYTES / bytes_each).clamp(1, READS_MAX);
     }
     done
 }
@@ -61,11 +88,11 @@ struct Run<'s, S> {
 
 impl<'s, S: Step> Run<'s, S> {
     /// The longest run at the begin of some steps.
-    fn begin(steps: &'s [S], reads_max: usize) -> Run<'s, S> {
+    fn begin(steps: &'s [S]) -> Run<'s, S> {
         let mut run = Run { steps, keys: Vec::new(), parts: Vec::new() };
         let mut written = Vec::new();
-        // The same, once a step asks whether a key is there.
-        let mut looked_up = HashSet::new();
+        // The same, once a step asks whether a key is there, and how many of them it has.
+        let (mut looked_up, mut looked_up_to) = (HashSet::new(), 0);
         let mut writers = 0;
         for step in steps {
             let first = run.keys.len();
@@ -76,10 +103,11 @@ impl<'s, S: Step> Run<'s, S> {
             let reads = run.keys.get(first..).unwrap_or_default();
             if !run.parts.is_empty() {
                 let is_too_late = !writes && writers > 0;
-                let is_too_many = run.keys.len() > reads_max || writers >= WRITES_MAX;
+                let is_too_many = run.keys.len() > READS_MAX || writers >= WRITES_MAX;
                 let depends = writers > 0 && !reads.is_empty() && {
-                    let new = written.get(looked_up.len()..written_before).unwrap_or_default();
+                    let new = written.get(looked_up_to..written_before).unwrap_or_default();
                     looked_up.extend(new.iter().cloned());
+                    looked_up_to = written_before;
                     reads.iter().any(|key| looked_up.contains(key))
                 };
                 if is_too_late || is_too_many || depends {
@@ -95,10 +123,16 @@ impl<'s, S: Step> Run<'s, S> {
     }
 
     /// Executes the run, or its begin. How many steps that was is the answer.
-    async fn execute(self, engine: &dyn KvsEngine, replies: &mut S::Replies) -> usize {
-        let read = match self.keys.as_slice() {
-            [] => Ok(Vec::new()),
-            keys => engine.get_many(keys).await,
+    async fn execute(
+        mut self,
+        engine: &dyn KvsEngine,
+        replies: &mut S::Replies,
+        bounds: Bounds,
+    ) -> usize {
+        let read = match (self.keys.as_slice(), self.steps) {
+            ([], _) => Ok(Vec::new()),
+            (keys, [_]) => engine.get_many(keys).await,
+            (keys, _) => engine.get_some(keys, READ_BYTES).await,
         };
         let read = match (read, self.steps) {
             (Ok(read), _) => read,
@@ -107,12 +141,18 @@ impl<'s, S: Step> Run<'s, S> {
                 return 1;
             }
             // Only those are to fail whose keys cannot be read.
-            (Err(_), steps) => {
-                let alone = Run::begin(steps.get(..1).unwrap_or_default(), 1);
-                return Box::pin(alone.execute(engine, replies)).await;
-            }
+            (Err(_), _) => return self.execute_first(engine, replies, bounds).await,
         };
-        let decided = self.decide(&read, engine.now_ms(), replies);
+        if read.len() < self.keys.len() {
+            let is_read = |(range, _): &(Range<usize>, bool)| range.end <= read.len();
+            let count = self.parts.partition_point(is_read);
+            if count == 0 {
+                return self.execute_first(engine, replies, bounds).await;
+            }
+            self.parts.truncate(count);
+            self.steps = self.steps.get(..count).unwrap_or_default();
+        }
+        let decided = self.decide(&read, engine.now_ms(), replies, &bounds);
         if decided.writes.is_empty() {
             return self.steps.len();
         }
@@ -135,15 +175,38 @@ impl<'s, S: Step> Run<'s, S> {
         }
     }
 
-    fn decide(&self, read: &[Option<Versioned>], now_ms: u64, replies: &mut S::Replies) -> Decided {
+    /// Executes the first step by itself.
+    async fn execute_first(
+        &self,
+        engine: &dyn KvsEngine,
+        replies: &mut S::Replies,
+        bounds: Bounds,
+    ) -> usize {
+        let alone = Run::begin(self.steps.get(..1).unwrap_or_default());
+        Box::pin(alone.execute(engine, replies, bounds)).await
+    }
+
+    fn decide(
+        &self,
+        read: &[Option<Versioned>],
+        now_ms: u64,
+        replies: &mut S::Replies,
+        bounds: &Bounds,
+    ) -> Decided {
         let mut decided = Decided::default();
         decided.marks.reserve(self.steps.len());
         for (index, (step, (range, may_write))) in self.steps.iter().zip(&self.parts).enumerate() {
-            decided.marks.push(replies.bytes().len());
+            let mark = replies.bytes().len();
+            decided.marks.push(mark);
             let own = read.get(range.clone()).unwrap_or_default();
             let mut batch = Batch::new();
             step.decide(own, now_ms, &mut batch, replies);
             if !may_write || batch.is_empty() && batch.requirements().is_empty() {
+                continue;
+            }
+            if let Err(error) = bounds.check(&batch) {
+                replies.bytes().truncate(mark);
+                step.fail(&error, replies);
                 continue;
             }
             let own_requirements = batch.requirements().len();

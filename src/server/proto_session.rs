@@ -15,7 +15,7 @@ mod streams;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::execute::execute;
+use super::execute::{Bounds, execute};
 use super::link::{Awaited, Broken, Link, Turn};
 use super::metrics::{CloseReason, Protocol};
 use super::peer::Peer;
@@ -202,8 +202,9 @@ impl Session {
     async fn execute_steps(&mut self, reply_bytes_max: usize) {
         let begun = Instant::now();
         let limit = self.replies.0.len().saturating_add(reply_bytes_max);
+        let bounds = Bounds::new(&self.shared.config, limit);
         let engine = Arc::clone(&self.shared.engine);
-        let done = execute(&*engine, &self.steps, &mut self.replies, limit).await;
+        let done = execute(&*engine, &self.steps, &mut self.replies, bounds).await;
         let nanos = nanos_since(begun);
         for step in self.steps.iter().take(done) {
             self.shared.metrics.record(commands::number_of_action(&step.command.action), nanos);

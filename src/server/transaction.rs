@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::execute::{expected, is_for_ever};
+use super::execute::{Bounds, expected, is_for_ever};
 use super::step::{Replies, Step};
 use crate::batch::{Batch, Expected, Operation};
 use crate::engine::{KvsEngine, Write};
@@ -32,6 +32,7 @@ pub(crate) async fn execute_as_one<S: Step>(
     watched: &[Watched],
     steps: &[S],
     replies: &mut S::Replies,
+    bounds: Bounds,
 ) -> Result<bool> {
     let mut keys = Vec::new();
     steps.iter().for_each(|step| step.reads(&mut keys));
@@ -54,6 +55,10 @@ pub(crate) async fn execute_as_one<S: Step>(
         decide_all(steps, &keys, read, engine.now_ms(), &mut batch, replies);
         if batch.is_empty() && batch.requirements().is_empty() {
             return Ok(true);
+        }
+        if let Err(error) = bounds.check(&batch) {
+            replies.bytes().truncate(before);
+            return Err(error);
         }
         let written = engine.write(vec![Write { batch, durability, chained: false }]).await;
         match written.and_then(|mut outcomes| outcomes.pop().unwrap_or(Err(KvsError::JobLost))) {

@@ -23,7 +23,7 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
-        self.core().get_many(keys, |found| found.value)
+        self.core().get_many(keys, usize::MAX, |found| found.value)
     }
 
     /// As [`get_many`](Store::get_many), with versions and expiries.
@@ -40,7 +40,30 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_many_versioned<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Versioned>>> {
-        self.core().get_many(keys, |found| found)
+        self.core().get_many(keys, usize::MAX, |found| found)
+    }
+
+    /// As [`get_many_versioned`](Store::get_many_versioned), but only of as many of the first keys
+    /// as it takes to have values of `bytes_max` bytes together, and of one at least: the answer
+    /// may be shorter than the list of keys.
+    ///
+    /// # Errors
+    /// As [`get_many`](Store::get_many).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("a", "long")?;
+    /// assert_eq!(store.get_some(&["a", "b", "c"], 3)?.len(), 1);
+    /// assert_eq!(store.get_some(&["a", "b", "c"], 5)?.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_some<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Versioned>>> {
+        self.core().get_many(keys, bytes_max, |found| found)
     }
 
     /// Writes batches in this order, each for itself: each has its own seq and its own outcome, and

@@ -203,10 +203,12 @@ impl View {
     }
 
     /// Reads many keys; of a batch, all is seen or nothing. The processor waits for several keys at
-    /// a time instead of one after the other.
+    /// a time instead of one after the other. It ends, after one key at the earliest, when the
+    /// values have `bytes_max` bytes together.
     pub(crate) fn get_many<K: AsRef<[u8]>, R>(
         &self,
         keys: &[K],
+        bytes_max: usize,
         take: impl Fn(Versioned) -> R,
     ) -> Result<Vec<Option<R>>> {
         self.check_open()?;
@@ -215,10 +217,16 @@ impl View {
             let moment = self.time.moment();
             let pin = self.pins.pin();
             let mut values = Vec::with_capacity(keys.len());
+            let mut bytes = 0;
             for (keys, hashes) in keys.chunks(WINDOW).zip(hashes.chunks(WINDOW)) {
                 self.prefetch(&pin, hashes);
                 for (key, hash) in keys.iter().zip(hashes) {
-                    values.push(self.get_at(key.as_ref(), *hash, &moment)?.map(&take));
+                    let found = self.get_at(key.as_ref(), *hash, &moment)?;
+                    bytes += found.as_ref().map_or(0, |found| found.value.0.len());
+                    values.push(found.map(&take));
+                    if bytes >= bytes_max {
+                        return Ok(values);
+                    }
                 }
             }
             Ok(values)

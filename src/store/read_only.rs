@@ -203,7 +203,7 @@ impl ReadOnlyStore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
-        self.reading().view.get_many(keys, |found| found.value)
+        self.reading().view.get_many(keys, usize::MAX, |found| found.value)
     }
 
     /// The value of a key with its version and its expiry; none if it has no value.

@@ -3,3 +3,5 @@
 
 #[cfg(test)]
 mod redis;
+#[cfg(test)]
+mod recorded;

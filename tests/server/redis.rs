@@ -6,13 +6,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A server that runs until it is dropped.
-struct Server {
+pub struct Server {
     child: Child,
     addr: SocketAddr,
 }
 
 impl Server {
-    fn start(dir: &Path, arguments: &[&str], password: Option<&str>) -> Server {
+    /// Starts it on a free port.
+    pub fn start(dir: &Path, arguments: &[&str], password: Option<&str>) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kvs-server"));
         command.args(["--addr", "127.0.0.1:0", "--dir"]).arg(dir).args(arguments);
         command.env_remove("KVS_PASSWORD").stderr(Stdio::piped()).stdin(Stdio::null());
@@ -32,7 +33,8 @@ impl Server {
         Server { child, addr }
     }
 
-    fn connect(&self) -> TcpStream {
+    /// A new connection.
+    pub fn connect(&self) -> TcpStream {
         TcpStream::connect(self.addr).unwrap()
     }
 
@@ -115,6 +117,44 @@ fn a_transaction_is_one_and_fails_if_a_watched_key_was_changed() {
     expect(&mut one, "WATCH a\r\nMULTI\r\nSET a 9\r\n", "+OK\r\n+OK\r\n+QUEUED\r\n");
     expect(&mut other, "SET a 7\r\n", "+OK\r\n");
     expect(&mut one, "EXEC\r\nGET a\r\n", "*-1\r\n$1\r\n7\r\n");
+}
+
+/// Many long values are asked for before any is read, with something else behind them.
+#[test]
+fn more_than_fits_is_answered_piece_by_piece() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &["--output-high-water-bytes", "65536"], None);
+    let mut stream = server.connect();
+    let value = "v".repeat(200_000);
+    expect(
+        &mut stream,
+        &format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$200000\r\n{value}\r\n"),
+        "+OK\r\n",
+    );
+    let asked = format!("{}PING\r\n{0}QUIT\r\n", "GET k\r\n".repeat(150));
+    let values = format!("$200000\r\n{value}\r\n").repeat(150);
+    expect(&mut stream, &asked, &format!("{values}+PONG\r\n{values}+OK\r\n"));
+}
+
+#[test]
+fn keys_and_values_keep_to_the_limits_that_are_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = ["--key-bytes-max", "10", "--value-bytes-max", "16"];
+    let server = Server::start(dir.path(), &limits, None);
+    let mut stream = server.connect();
+    expect(&mut stream, "SET k 0123456789\r\nAPPEND k 012345\r\n", "+OK\r\n:16\r\n");
+    let too_large = "-ERR the value has 17 bytes; the limit is 16\r\n";
+    expect(&mut stream, "APPEND k 0\r\nSTRLEN k\r\n", &format!("{too_large}:16\r\n"));
+    expect(
+        &mut stream,
+        "SET 01234567890 v\r\nEXISTS 01234567890\r\n",
+        "-ERR the key has 11 bytes; the limit is 10\r\n:0\r\n",
+    );
+    expect(
+        &mut stream,
+        "MULTI\r\nSET a 1\r\nAPPEND k 0\r\nEXEC\r\nEXISTS a\r\n",
+        &format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n{too_large}:0\r\n"),
+    );
 }
 
 #[test]

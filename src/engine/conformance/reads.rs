@@ -69,3 +69,19 @@ pub(super) fn long_keys_and_values(it: &mut Subject) -> Result<()> {
     assert_eq!(it.keys()?, [nearly, &longest[..]]);
     Ok(())
 }
+
+/// A list of keys that is too much at once is read in part, from its begin.
+pub(super) fn some_of_many_keys(it: &mut Subject) -> Result<()> {
+    let keys: Vec<Bytes> = (0..40).map(|number| Bytes::from(format!("key {number}"))).collect();
+    for key in keys.iter().skip(1) {
+        it.set(key, vec![1; 100])?;
+    }
+    for (bytes_max, least) in [(0, 1), (1, 1), (250, 4), (100_000, 40)] {
+        let some = wait(it.engine.get_some(&keys, bytes_max))?;
+        assert!(some.len() >= least && some.len() <= keys.len(), "{bytes_max}: {}", some.len());
+        let all = wait(it.engine.get_many(&keys))?;
+        assert!(all.starts_with(&some), "{bytes_max}");
+    }
+    assert!(wait(it.engine.get_some(&[], 0))?.is_empty());
+    Ok(())
+}

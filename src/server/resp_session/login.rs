@@ -77,7 +77,7 @@ impl Session {
         self.watched.clear();
         self.is_muted = false;
         self.skipped = 0;
-        self.is_known = self.shared.password.is_none();
+        self.set_known(self.shared.password.is_none());
         self.replies.set_version(RespVersion::Two);
         let mut about = self.peer.about();
         about.name.clear();
@@ -88,7 +88,7 @@ impl Session {
     }
 
     fn log_in(&mut self) {
-        self.is_known = true;
+        self.set_known(true);
         // The time for a login is over; that for a request is set when one is waited for.
         self.peer.wait_until(0, crate::server::metrics::CloseReason::Idle);
     }

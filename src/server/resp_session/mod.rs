@@ -16,7 +16,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::execute::execute;
+use super::config::Config;
+use super::execute::{Bounds, execute};
 use super::link::{Awaited, Broken, Link, Turn};
 use super::metrics::{CloseReason, Protocol};
 use super::peer::Peer;
@@ -81,17 +82,29 @@ enum Flow {
     Quit,
 }
 
+/// What waits until the steps before it are executed.
+enum Held {
+    /// A command that is no step, or what is wrong with it; and the number of its name.
+    Command(&'static Spec, Option<usize>, Result<Command, ReplyError>),
+    /// A request that something stands in the way of.
+    Request(Vec<Bytes>),
+    /// Bytes that are no request.
+    Broken(ProtocolError),
+}
+
 /// What is known of a connection.
 struct Session {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     parser: Parser,
+    limits: RequestLimits,
     replies: RespReplies,
     /// Whether the client has logged in, or need not.
     is_known: bool,
     /// Steps that were taken and not executed yet, and the numbers of their commands.
     steps: Vec<StringStep>,
     commands: Vec<usize>,
+    held: Option<Held>,
     transaction: Option<Transaction>,
     watched: Vec<Watched>,
     is_muted: bool,
@@ -104,6 +117,7 @@ impl Session {
         let is_known = shared.password.is_none();
         peer.about().resp_version = RespVersion::Two.number();
         Session {
+            limits: limits(&shared.config, is_known),
             shared,
             peer,
             parser: Parser::new(),
@@ -111,6 +125,7 @@ impl Session {
             is_known,
             steps: Vec::new(),
             commands: Vec::new(),
+            held: None,
             transaction: None,
             watched: Vec::new(),
             is_muted: false,
@@ -118,53 +133,52 @@ impl Session {
         }
     }
 
-    fn limits(&self) -> RequestLimits {
-        let config = &self.shared.config;
-        let mut limits = RequestLimits::default();
-        limits.argument_bytes_max = config.value_bytes_max.max(config.key_bytes_max);
-        limits.arguments_max = config.arguments_max;
-        limits.request_bytes_max = config.command_bytes_max;
-        if self.is_known {
-            return limits;
-        }
-        limits.arguments_max = config.unauthenticated_arguments_max;
-        limits.argument_bytes_max = config.unauthenticated_argument_bytes_max;
-        limits.buffer_bytes_max = config.unauthenticated_buffer_bytes_max;
-        limits.before_login()
+    /// Whether the client is known from here on, and what it may send.
+    fn set_known(&mut self, is_known: bool) {
+        self.is_known = is_known;
+        self.limits = limits(&self.shared.config, is_known);
     }
 
     /// Executes the requests that have come, as long as their replies are not too many.
     async fn execute_input(&mut self, link: &mut Link, high_water: usize) -> State {
-        let mut limits = self.limits();
         loop {
-            if link.unsent(self.replies.bytes()) > high_water {
+            let unsent = link.unsent(self.replies.bytes());
+            if unsent > high_water {
                 return State::Full;
             }
-            if !self.steps.is_empty() && self.steps.len() >= STEPS_MAX {
-                self.execute_steps(high_water).await;
+            if !self.steps.is_empty() && (self.held.is_some() || self.steps.len() >= STEPS_MAX) {
+                self.execute_steps(high_water - unsent).await;
                 continue;
             }
-            match self.parser.next(&mut link.input, &limits) {
-                Ok(Some(request)) => {
-                    let was_known = self.is_known;
-                    if self.take(request, high_water).await == Flow::Quit {
-                        return State::Done;
-                    }
-                    if was_known != self.is_known {
-                        limits = self.limits();
-                    }
+            let flow = match self.held.take() {
+                Some(Held::Command(spec, number, parsed)) => {
+                    self.do_alone(spec, number, parsed).await
                 }
-                Ok(None) if self.steps.is_empty() => return State::Hungry,
-                Ok(None) => self.execute_steps(high_water).await,
-                Err(error) => return self.give_up(error, high_water).await,
+                Some(Held::Request(request)) => self.take_otherwise(request).await,
+                Some(Held::Broken(error)) => return self.give_up(error),
+                None => match self.parser.next(&mut link.input, &self.limits) {
+                    Ok(Some(request)) => {
+                        self.held = self.take(request);
+                        continue;
+                    }
+                    Ok(None) if self.steps.is_empty() => return State::Hungry,
+                    Ok(None) => {
+                        self.execute_steps(high_water - unsent).await;
+                        continue;
+                    }
+                    Err(error) => {
+                        self.held = Some(Held::Broken(error));
+                        continue;
+                    }
+                },
+            };
+            if flow == Flow::Quit {
+                return State::Done;
             }
         }
     }
 
-    async fn give_up(&mut self, error: ProtocolError, high_water: usize) -> State {
-        while !self.steps.is_empty() {
-            self.execute_steps(high_water).await;
-        }
+    fn give_up(&mut self, error: ProtocolError) -> State {
         tracing::debug!(client = %self.peer.addr, "protocol error: {error}");
         let Some(text) = error.text() else {
             return State::Broken(false);
@@ -173,63 +187,54 @@ impl Session {
         State::Broken(true)
     }
 
-    /// Takes a request: gathers it, or executes it.
-    async fn take(&mut self, request: Vec<Bytes>, high_water: usize) -> Flow {
-        let number = request.first().and_then(|name| table::number(name));
-        let resolved = table::resolve(&request);
-        // The usual case, without a detour.
+    /// Takes a request: behind the steps, if it is one and nothing stands in the way. What is to
+    /// wait for those steps is the answer.
+    fn take(&mut self, request: Vec<Bytes>) -> Option<Held> {
         let is_usual =
             self.is_known && self.transaction.is_none() && !self.is_muted && self.skipped == 0;
-        if let (Ok(spec), true) = (&resolved, is_usual) {
-            return match spec.parse(request) {
-                Ok(Command::Step(step)) => {
-                    self.steps.push(step);
-                    self.commands.push(number.unwrap_or_default());
-                    Flow::GoOn
-                }
-                parsed => self.do_alone(spec, number, parsed, high_water).await,
-            };
+        let spec = match table::resolve(&request) {
+            Ok(spec) if is_usual => spec,
+            _ => return Some(Held::Request(request)),
+        };
+        let number = request.first().and_then(|name| table::number(name));
+        match spec.parse(request) {
+            Ok(Command::Step(step)) => {
+                self.steps.push(step);
+                self.commands.push(number.unwrap_or_default());
+                None
+            }
+            parsed => Some(Held::Command(spec, number, parsed)),
         }
-        self.take_otherwise(request, resolved, number, high_water).await
     }
 
-    /// The same where something stands in the way.
-    async fn take_otherwise(
-        &mut self,
-        request: Vec<Bytes>,
-        resolved: Result<&'static Spec, ReplyError>,
-        number: Option<usize>,
-        high_water: usize,
-    ) -> Flow {
-        self.execute_all(high_water).await;
+    /// Executes a request where something stands in the way: it is refused, queued or muted.
+    async fn take_otherwise(&mut self, request: Vec<Bytes>) -> Flow {
         let before = self.replies.bytes().len();
         let was_muted = self.is_muted;
-        let flow = match resolved {
+        let number = request.first().and_then(|name| table::number(name));
+        let mut flow = Flow::GoOn;
+        match table::resolve(&request) {
             Err(error) => {
                 self.refuse(number, &error);
                 if let Some(transaction) = &mut self.transaction {
                     transaction.is_broken = true;
                 }
-                Flow::GoOn
             }
             Ok(spec) if !self.is_known && !spec.has(Flag::NoAuth) => {
                 self.refuse(number, &ReplyError::new("NOAUTH Authentication required."));
-                Flow::GoOn
             }
             Ok(spec) if self.transaction.is_some() && transaction::is_queued(spec) => {
                 self.queue(spec, request);
-                Flow::GoOn
             }
             Ok(spec) => match spec.parse(request) {
                 Ok(Command::Step(step)) => {
                     self.steps.push(step);
                     self.commands.push(number.unwrap_or_default());
-                    self.execute_all(high_water).await;
-                    Flow::GoOn
+                    self.execute_steps(0).await;
                 }
-                parsed => self.do_alone(spec, number, parsed, high_water).await,
+                parsed => flow = self.do_alone(spec, number, parsed).await,
             },
-        };
+        }
         self.mute(before, was_muted);
         flow
     }
@@ -263,9 +268,7 @@ impl Session {
         spec: &'static Spec,
         number: Option<usize>,
         parsed: Result<Command, ReplyError>,
-        high_water: usize,
     ) -> Flow {
-        self.execute_all(high_water).await;
         let command = match parsed {
             Ok(command) => command,
             Err(error) => {
@@ -289,19 +292,13 @@ impl Session {
         self.replies.error(error);
     }
 
-    /// Executes all steps that were taken.
-    async fn execute_all(&mut self, high_water: usize) {
-        while !self.steps.is_empty() {
-            self.execute_steps(high_water).await;
-        }
-    }
-
-    /// Executes steps, until all are done or there are many replies.
-    async fn execute_steps(&mut self, high_water: usize) {
+    /// Executes steps, until all are done or there are more than so many bytes of replies more.
+    async fn execute_steps(&mut self, reply_bytes_max: usize) {
         let begun = Instant::now();
-        let limit = self.replies.bytes().len().saturating_add(high_water);
+        let limit = self.replies.bytes().len().saturating_add(reply_bytes_max);
+        let bounds = Bounds::new(&self.shared.config, limit);
         let engine = &*self.shared.engine;
-        let done = execute(engine, &self.steps, &mut self.replies, limit).await;
+        let done = execute(engine, &self.steps, &mut self.replies, bounds).await;
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         for number in self.commands.iter().take(done) {
             self.shared.metrics.record(*number, nanos);
@@ -343,6 +340,21 @@ impl Session {
         tracing::warn!(client = %self.peer.addr, "{error}");
         self.replies.error(&reply_error(error));
     }
+}
+
+/// What a client may send.
+fn limits(config: &Config, is_known: bool) -> RequestLimits {
+    let mut limits = RequestLimits::default();
+    limits.argument_bytes_max = config.value_bytes_max.max(config.key_bytes_max);
+    limits.arguments_max = config.arguments_max;
+    limits.request_bytes_max = config.command_bytes_max;
+    if is_known {
+        return limits;
+    }
+    limits.arguments_max = config.unauthenticated_arguments_max;
+    limits.argument_bytes_max = config.unauthenticated_argument_bytes_max;
+    limits.buffer_bytes_max = config.unauthenticated_buffer_bytes_max;
+    limits.before_login()
 }
 
 /// The most steps that are gathered.

@@ -3,11 +3,14 @@
 //! Steps that come one after the other are one batch. A command that is no step (`KEYS`, `DBSIZE`)
 //! parts a transaction: what is before it and what is behind it is atomic each for itself.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::{Flow, Session};
 use crate::protocol::resp::table::{Flag, Spec};
 use crate::protocol::resp::{Command, ReplyError, StringStep};
+use crate::server::execute::Bounds;
 use crate::server::step::Replies;
 use crate::server::steps::reply_error;
 use crate::server::transaction::{Watched, execute_as_one};
@@ -76,11 +79,11 @@ impl Session {
             let text = "ERR WATCH inside MULTI is not allowed";
             return self.replies.error(&ReplyError::new(text));
         }
-        let keys: Vec<Bytes> = keys
-            .iter()
-            .filter(|key| !self.watched.iter().any(|watched| watched.key == **key))
-            .map(|key| Bytes::copy_from_slice(key))
-            .collect();
+        let known = self.watched.iter().map(|watched| watched.key.clone());
+        let mut known: HashSet<Bytes> = known.collect();
+        // Copies: the buffer that they came in is not to be kept with them.
+        let mut keys: Vec<Bytes> = keys.iter().map(|key| Bytes::copy_from_slice(key)).collect();
+        keys.retain(|key| known.insert(key.clone()));
         match self.shared.engine.get_many(&keys).await {
             Ok(found) => {
                 let versions = found.iter().map(|found| found.as_ref().map(|it| it.seq));
@@ -146,7 +149,8 @@ impl Session {
             return true;
         }
         let engine = &*self.shared.engine;
-        match execute_as_one(engine, &watched, &steps, &mut self.replies).await {
+        let bounds = Bounds::new(&self.shared.config, usize::MAX);
+        match execute_as_one(engine, &watched, &steps, &mut self.replies, bounds).await {
             Ok(true) => return true,
             Ok(false) => {
                 self.replies.bytes().truncate(before);

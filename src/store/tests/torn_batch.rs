@@ -73,8 +73,8 @@ pub fn cut_everywhere(seed: u64, operations: usize) -> Checked<u64> {
             store.abandon();
             let least = if whole { all } else { all - 1 };
             let survived = session.history.check(&found, (least, all)).map_err(wrong)?;
-            // A batch that changes nothing is as good as there. Garbage may happen to be what was cut
-            // off, at one cut and not at the next.
+            // A batch that changes nothing is as good as there. Garbage may happen to be what was
+            // cut off, at one cut and not at the next.
             whole |= !matches!(behind, Behind::Garbage)
                 && survived == all
                 && session.history.check(&found, (all - 1, all - 1)).is_err();

@@ -1,0 +1,70 @@
+//! Every command, against what Redis replied to it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use kvs::protocol::resp::inline::words;
+
+use super::redis::Server;
+
+const COMMANDS: &str = include_str!("../redis/commands.txt");
+const SERVER_COMMANDS: &str = include_str!("../redis/server.txt");
+const REPLIES: &str = include_str!("../redis/replies.txt");
+
+/// What is meant to differ: the line before, the line, and the reply here. A `HELLO` that fails
+/// changes nothing; Redis 7.0 has given the name by then.
+const DIFFERENT: [(&str, &str, &str); 1] =
+    [("HELLO 2 SETNAME a FOO", "CLIENT GETNAME", r"$-1\r\n")];
+
+fn requests() -> impl Iterator<Item = &'static str> {
+    let lines = COMMANDS.lines().chain(SERVER_COMMANDS.lines());
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+#[test]
+fn the_server_replies_as_redis_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[], None);
+    let mut stream = BufReader::new(server.connect());
+    let replies: Vec<&str> = REPLIES.lines().collect();
+    assert_eq!(requests().count(), replies.len());
+    let mut differing = Vec::new();
+    let mut last = "";
+    for (line, mut expected) in requests().zip(replies) {
+        let known = DIFFERENT.iter().find(|(before, it, _)| (*before, *it) == (last, line));
+        expected = known.map_or(expected, |(_, _, here)| here);
+        last = line;
+        let request = words(line.as_bytes()).unwrap();
+        let mut bytes = format!("*{}\r\n", request.len()).into_bytes();
+        for word in request {
+            bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            bytes.extend_from_slice(&word);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        stream.get_mut().write_all(&bytes).unwrap();
+        let mut reply = Vec::new();
+        read_reply(&mut stream, &mut reply);
+        let found = reply.escape_ascii().to_string();
+        if found != expected {
+            differing.push(format!("{line}\n  here  {found}\n  Redis {expected}"));
+        }
+    }
+    assert!(differing.is_empty(), "{} differ:\n{}", differing.len(), differing.join("\n"));
+}
+
+/// Reads a reply of RESP2 as it is.
+fn read_reply(stream: &mut BufReader<TcpStream>, reply: &mut Vec<u8>) {
+    let start = reply.len();
+    assert!(stream.read_until(b'\n', reply).unwrap() > 0, "the connection was closed");
+    let line = String::from_utf8_lossy(&reply[start..]).trim_end().to_owned();
+    let len: i64 = line[1..].parse().unwrap_or(0);
+    match line.as_bytes()[0] {
+        b'$' if len >= 0 => {
+            let body = reply.len();
+            reply.resize(body + usize::try_from(len).unwrap() + 2, 0);
+            stream.read_exact(&mut reply[body..]).unwrap();
+        }
+        b'*' => (0..len).for_each(|_| read_reply(stream, reply)),
+        _ => {}
+    }
+}
