@@ -5,12 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use kvs::{Change, KvsError, ReadOnlyWatch};
+use kvs::cli::changes;
+use kvs::{KvsError, ReadOnlyWatch};
 
 use crate::failure::Failure;
 use crate::follow::Interrupt;
+use crate::open;
 use crate::output::Output;
-use crate::{jsonl, open};
 
 /// How often it is looked for something new: as often as an owner has something new to read.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -94,7 +95,7 @@ impl Printer {
                 return Ok(false);
             }
             self.line.clear();
-            put(&change, args.json, &mut self.line)?;
+            changes::format(&change, args.json, &mut self.line)?;
             self.output.write(&self.line)?;
             (self.count, self.seq) = (self.count + 1, change.seq);
         }
@@ -102,22 +103,4 @@ impl Printer {
         self.output.flush()?;
         Ok(!is_enough(self.count))
     }
-}
-
-/// Adds the line of a change to `line`.
-fn put(change: &Change, as_json: bool, line: &mut Vec<u8>) -> Result<(), Failure> {
-    if as_json {
-        jsonl::format_change(change, line)?;
-        return Ok(());
-    }
-    let kind = if change.value.is_some() { "set" } else { "remove" };
-    let expiry = change.expires_at_ms.map_or_else(|| "-".to_owned(), |at_ms| at_ms.to_string());
-    line.extend_from_slice(format!("{}\t{kind}\t{expiry}\t", change.seq).as_bytes());
-    line.extend_from_slice(&change.key);
-    if let Some(value) = &change.value {
-        line.push(b'\t');
-        line.extend_from_slice(value);
-    }
-    line.push(b'\n');
-    Ok(())
 }
