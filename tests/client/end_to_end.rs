@@ -8,11 +8,12 @@ use kvs::client::{ClientOptions, ErrorCode, ScanOptions, Swap};
 use kvs::{Batch, Expected, KvsClient, SetOptions};
 use tokio::task::JoinSet;
 
-use super::running::{Ran, server};
+use super::running::{Client, Ran};
+use super::server::Server;
 
 #[test]
 fn the_talent_plan() {
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     server.run(&["get", "key"]).printed("Key not found\n");
     server.run(&["rm", "key"]).complained("Key not found\n");
     server.run(&["set", "key", "value"]).printed("");
@@ -27,7 +28,7 @@ fn the_talent_plan() {
 
 #[test]
 fn numbers_expiries_and_swaps() {
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     server.run(&["incr", "n"]).printed("1\n");
     server.run(&["incr", "n", "-3"]).printed("-2\n");
     server.run(&["set", "n", "one", "--sync"]).printed("");
@@ -53,7 +54,7 @@ fn numbers_expiries_and_swaps() {
 
 #[test]
 fn a_batch_is_all_or_nothing() {
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     let batch = "# comment\nrequire a --absent\nset a '1 2'\n\nset b 2\nrm c\n";
     fs::write(server.path("batch"), batch).unwrap();
     server.run(&["batch", "batch"]).succeeded();
@@ -66,7 +67,7 @@ fn a_batch_is_all_or_nothing() {
 
 #[test]
 fn what_is_imported_is_scanned_and_exported() {
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     let lines: String =
         (0..5000).map(|number| format!("key {number:04}\tvalue {number}\n")).collect();
     fs::write(server.path("in.tsv"), &lines).unwrap();
@@ -89,7 +90,7 @@ fn what_is_imported_is_scanned_and_exported() {
 
 #[test]
 fn changes_are_watched() {
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     let mut command = server.command(&["watch", "--prefix", "w/", "--limit", "2", "--after", "0"]);
     let mut watch = command.stdout(Stdio::piped()).spawn().unwrap();
     server.run(&["set", "w/1", "a"]).printed("");
@@ -105,7 +106,7 @@ fn changes_are_watched() {
 
 #[test]
 fn it_is_measured() {
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     let bench = server.run(&[
         "bench",
         "--clients",
@@ -129,7 +130,7 @@ fn the_password_is_wanted() {
     let file = dir.path().join("password");
     fs::write(&file, "hush\n").unwrap();
     let file = file.to_str().unwrap();
-    let Some(server) = server(&["--password-file", file]) else { return };
+    let server = Server::start(&["--password-file", file]);
     server.run(&["get", "key"]).complained("kvs-client: the server wants a password\n");
     server.run(&["get", "key", "--password-file", file]).printed("Key not found\n");
     let mut command = server.command(&["set", "key", "value"]);
@@ -142,7 +143,7 @@ fn the_password_is_wanted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tasks_count_and_none_is_lost() {
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     let client = KvsClient::connect(server.addr).await.unwrap();
     let mut tasks = JoinSet::new();
     for _ in 0..50 {
@@ -159,7 +160,7 @@ async fn many_tasks_count_and_none_is_lost() {
 
 #[tokio::test]
 async fn every_call_of_the_client() {
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     let client = KvsClient::connect(server.addr).await.unwrap();
     assert_eq!(client.server().engine, "kvs");
     let first = client.set("a", "1").await.unwrap();
@@ -212,7 +213,7 @@ impl NowIn for KvsClient {
 
 #[tokio::test]
 async fn a_client_outlives_its_server() {
-    let Some(mut server) = server(&[]) else { return };
+    let mut server = Server::start(&[]);
     let options = ClientOptions::new().reconnect_delay_ms(5, 50);
     let client = options.connect(server.addr).await.unwrap();
     let after = client.set("w/0", "0").await.unwrap().seq;
@@ -229,7 +230,7 @@ async fn a_client_outlives_its_server() {
 
 #[test]
 fn a_scan_of_more_than_fits_in_memory_of_a_page() {
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     let client = ClientOptions::new().connect_blocking(server.addr).unwrap();
     let value = vec![b'x'; 10_000];
     for hundred in 0..30 {

@@ -6,6 +6,9 @@
 mod fake;
 #[cfg(test)]
 mod running;
+#[cfg(test)]
+#[path = "../support/server.rs"]
+mod server;
 
 #[cfg(test)]
 mod blocking;

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::running::{server, skip};
+use super::server::{Server, skip};
 
 #[test]
 fn commands_are_asked_for_on_a_terminal() {
@@ -15,7 +15,7 @@ fn commands_are_asked_for_on_a_terminal() {
         skip("there is no script(1) here");
         return;
     }
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     let line = format!("{} --addr {}", env!("CARGO_BIN_EXE_kvs-client"), server.addr);
     let mut child = Command::new("script")
         .args(["-qec", &line, "/dev/null"])

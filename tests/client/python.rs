@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::running::{server, skip};
+use super::server::{Server, skip};
 
 /// Whether a command can be run; said aloud where not.
 fn is_there(command: &mut Command) -> bool {
@@ -26,7 +26,7 @@ fn the_example_in_python_works() {
     {
         return;
     }
-    let Some(server) = server(&[]) else { return };
+    let server = Server::start(&[]);
     let out = tempfile::tempdir().unwrap();
     let made = Command::new("protoc")
         .arg(format!("--proto_path={}", root.join("proto").display()))

@@ -4,7 +4,7 @@ use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
 use kvs::protocol::proto::messages::{AppendRequest, Code, GetManyRequest, RemoveRequest};
 
-use super::process::Server;
+use super::server::Server;
 use super::wire::{Wire, get, ping, request, set, value_of};
 
 #[test]

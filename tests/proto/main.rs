@@ -2,7 +2,8 @@
 #![cfg(feature = "server")]
 
 #[cfg(test)]
-mod process;
+#[path = "../support/server.rs"]
+mod server;
 #[cfg(test)]
 mod wire;
 

@@ -6,7 +6,7 @@ use kvs::protocol::proto::messages::{
     AuthRequest, Code, HelloRequest, IncrementRequest, PingRequest, StatsRequest, SyncRequest,
 };
 
-use super::process::Server;
+use super::server::Server;
 use super::wire::{Wire, as_error, get, hello, ping, request, set, value_of};
 
 fn increment(key: &str) -> Asked {

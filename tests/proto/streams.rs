@@ -6,7 +6,7 @@ use kvs::protocol::proto::messages::{
     CancelRequest, Code, GrantRequest, ScanRequest, StreamEnd, WatchRequest,
 };
 
-use super::process::Server;
+use super::server::Server;
 use super::wire::{Wire, as_error, get, ping, request, set, value_of};
 
 const WHOLE: Kind = Kind::StreamEnd(StreamEnd { cancelled: false });

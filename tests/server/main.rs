@@ -2,6 +2,10 @@
 #![cfg(feature = "server")]
 
 #[cfg(test)]
+#[path = "../support/server.rs"]
+mod server;
+
+#[cfg(test)]
 mod redis;
 #[cfg(test)]
 mod recorded;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use kvs::protocol::resp::inline::words;
 
-use super::redis::Server;
+use super::server::Server;
 
 const COMMANDS: &str = include_str!("../redis/commands.txt");
 const SERVER_COMMANDS: &str = include_str!("../redis/server.txt");
@@ -23,8 +23,7 @@ fn requests() -> impl Iterator<Item = &'static str> {
 
 #[test]
 fn the_server_replies_as_redis_did() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &[], None);
+    let server = Server::start(&[]);
     let mut stream = BufReader::new(server.connect());
     let replies: Vec<&str> = REPLIES.lines().collect();
     assert_eq!(requests().count(), replies.len());

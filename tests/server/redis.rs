@@ -1,55 +1,9 @@
 //! `kvs-server`, as Redis clients meet it: the binary, over loopback.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 
-/// A server that runs until it is dropped.
-pub struct Server {
-    child: Child,
-    addr: SocketAddr,
-}
-
-impl Server {
-    /// Starts it on a free port.
-    pub fn start(dir: &Path, arguments: &[&str], password: Option<&str>) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kvs-server"));
-        command.args(["--addr", "127.0.0.1:0", "--dir"]).arg(dir).args(arguments);
-        command.env_remove("KVS_PASSWORD").stderr(Stdio::piped()).stdin(Stdio::null());
-        if let Some(password) = password {
-            command.env("KVS_PASSWORD", password);
-        }
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let addr = loop {
-            let line = lines.next().expect("the server ended").unwrap();
-            if let Some((_, addr)) = line.split_once("listening on ") {
-                break addr.trim().parse().unwrap();
-            }
-        };
-        // What it says from here on is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Server { child, addr }
-    }
-
-    /// A new connection.
-    pub fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.addr).unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use super::server::Server;
 
 /// Sends bytes and expects exactly these as the answer.
 #[track_caller]
@@ -70,8 +24,7 @@ fn read_all(stream: &mut TcpStream) -> String {
 
 #[test]
 fn a_pipeline_is_answered_in_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &[], None);
+    let server = Server::start(&[]);
     let mut stream = server.connect();
     expect(
         &mut stream,
@@ -98,8 +51,7 @@ fn a_pipeline_is_answered_in_order() {
 
 #[test]
 fn a_transaction_is_one_and_fails_if_a_watched_key_was_changed() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &[], None);
+    let server = Server::start(&[]);
     let (mut one, mut other) = (server.connect(), server.connect());
     expect(
         &mut one,
@@ -122,8 +74,7 @@ fn a_transaction_is_one_and_fails_if_a_watched_key_was_changed() {
 /// Many long values are asked for before any is read, with something else behind them.
 #[test]
 fn more_than_fits_is_answered_piece_by_piece() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &["--output-high-water-bytes", "65536"], None);
+    let server = Server::start(&["--output-high-water-bytes", "65536"]);
     let mut stream = server.connect();
     let value = "v".repeat(200_000);
     expect(
@@ -138,9 +89,8 @@ fn more_than_fits_is_answered_piece_by_piece() {
 
 #[test]
 fn keys_and_values_keep_to_the_limits_that_are_set() {
-    let dir = tempfile::tempdir().unwrap();
     let limits = ["--key-bytes-max", "10", "--value-bytes-max", "16"];
-    let server = Server::start(dir.path(), &limits, None);
+    let server = Server::start(&limits);
     let mut stream = server.connect();
     expect(&mut stream, "SET k 0123456789\r\nAPPEND k 012345\r\n", "+OK\r\n:16\r\n");
     let too_large = "-ERR the value has 17 bytes; the limit is 16\r\n";
@@ -159,33 +109,28 @@ fn keys_and_values_keep_to_the_limits_that_are_set() {
 
 #[test]
 fn what_was_acknowledged_outlives_a_kill() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &[], None);
+    let mut server = Server::start(&[]);
     let mut stream = server.connect();
     let sets: String = (0..1000).map(|number| format!("SET k{number} v\r\n")).collect();
     expect(&mut stream, &sets, &"+OK\r\n".repeat(1000));
-    server.signal("-KILL");
-    drop(server);
-    let server = Server::start(dir.path(), &[], None);
+    server.start_again(&[]);
     let mut stream = server.connect();
     expect(&mut stream, "DBSIZE\r\nGET k999\r\n", ":1000\r\n$1\r\nv\r\n");
 }
 
 #[test]
 fn a_server_that_is_told_to_end_answers_what_has_come() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut server = Server::start(dir.path(), &["--durability", "always"], None);
+    let mut server = Server::start(&["--durability", "always"]);
     let mut stream = server.connect();
     expect(&mut stream, "SET a 1\r\n", "+OK\r\n");
     server.signal("-TERM");
     assert_eq!(read_all(&mut stream), "");
-    assert!(server.child.wait().unwrap().success());
+    assert!(server.wait().success());
 }
 
 #[test]
 fn what_is_not_the_protocol_ends_the_connection_and_no_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &[], None);
+    let server = Server::start(&[]);
     let mut good = server.connect();
     expect(&mut good, "PING\r\n", "+PONG\r\n");
     let cases = [
@@ -213,8 +158,7 @@ fn what_is_not_the_protocol_ends_the_connection_and_no_other() {
 
 #[test]
 fn a_password_is_asked_for() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &[], Some("secret"));
+    let server = Server::start_with(&[], &[("KVS_PASSWORD", "secret")]);
     let mut stream = server.connect();
     expect(&mut stream, "GET a\r\n", "-NOAUTH Authentication required.\r\n");
     expect(
