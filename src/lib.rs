@@ -49,6 +49,12 @@ pub mod client;
 #[doc(hidden)]
 pub mod cli;
 
+#[cfg(all(test, feature = "server"))]
+mod fuzzed;
+#[cfg(all(fuzzing, feature = "server", not(test)))]
+#[doc(hidden)]
+pub mod fuzzed;
+
 pub use batch::{Batch, Expected, Operation, Requirement};
 #[cfg(feature = "server")]
 pub use client::KvsClient;

@@ -72,13 +72,21 @@ mod machine;
 mod survey;
 mod doctor;
 #[cfg(any(test, fuzzing))]
-mod sim_disk;
+#[cfg_attr(not(test), allow(dead_code, reason = "the tests use all of it"))]
+pub(crate) mod sim_disk;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+// Apart from the tests, which it has not.
+#[cfg(all(fuzzing, not(test)))]
+#[allow(dead_code, reason = "the tests use the rest")]
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+
+#[cfg(all(any(test, fuzzing), feature = "server"))]
+pub(crate) use tests::fuzzed;
 
 pub use backup::BackupReport;
 #[cfg(feature = "server")]

@@ -399,7 +399,7 @@ const _: () = {
 };
 
 /// The methods by which a simulation reads.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl ReadOnlyStore {
     pub(crate) fn expiring_keys(&self) -> u64 {
         self.reading().expiring_keys.load(std::sync::atomic::Ordering::SeqCst)

@@ -6,44 +6,25 @@
 //! last mark proves may look like a crash: then what is found is an earlier state, as a whole.
 //! `KVS_ALL=1` or a time budget damages every bit instead of a choice.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::clock::START_MS;
-use super::oracle::{key, value};
+use super::image::{Contents, Image, KEYS};
+use super::oracle::key;
 use super::proof::{Checked, prove};
 use super::workload::{DIRECTORY, SMALL, open};
 use crate::batch::{Batch, Operation};
 use crate::error::KvsError;
-use crate::options::{Durability, WriteOptions};
-use crate::store::Store;
 use crate::store::salvage::salvage_on;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::state::Rng;
 use crate::store::verify::verify_on;
 
-const KEYS: usize = 14;
 const BLOCK: usize = 512;
 /// In a quick run, every so many-th bit is flipped, and of so many cases one is salvaged.
 const QUICK_STRIDE: usize = 7;
 const SALVAGE_IN: usize = 16;
-
-type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// A data directory, and everything that was ever true of it.
-struct Image {
-    disk: SimDisk,
-    files: Vec<(PathBuf, Vec<u8>)>,
-    /// The contents after each operation.
-    states: Vec<Contents>,
-    /// Every value that a key ever had.
-    ever: HashSet<(Vec<u8>, Vec<u8>)>,
-    /// The first state that may be found: what the last mark proves, and, for damage that can
-    /// take the marks away as well, what the sealed segments hold.
-    proven: usize,
-    sealed: usize,
-}
 
 /// A place of damage.
 #[derive(Debug, Clone, Copy)]
@@ -61,88 +42,7 @@ struct Block {
     at: usize,
 }
 
-/// Writes to a store and keeps what is true.
-struct Writer {
-    store: Store,
-    rng: Rng,
-    states: Vec<Contents>,
-    ever: HashSet<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Writer {
-    fn write(&mut self, operations: usize) {
-        let mut state = self.states.last().cloned().unwrap_or_default();
-        let mut batch = Batch::new();
-        for _ in 0..operations {
-            let key = key(self.rng.below(KEYS));
-            if self.rng.one_in(4) {
-                batch.remove(&key);
-                state.remove(&key);
-            } else {
-                let len = self.rng.below(360);
-                let value = value(&key, self.states.len(), len);
-                batch.set(&key, &value);
-                self.ever.insert((key.clone(), value.clone()));
-                state.insert(key, value);
-            }
-        }
-        let options = WriteOptions::new().durability(Durability::Os);
-        self.store.write_opt(&batch, options).unwrap();
-        self.states.push(state);
-    }
-
-    fn write_some(&mut self, count: usize) {
-        for _ in 0..count {
-            let operations = if self.rng.one_in(4) { 3 } else { 1 };
-            self.write(operations);
-        }
-    }
-}
-
 impl Image {
-    fn new(seed: u64, clean: bool) -> Image {
-        let disk = SimDisk::new();
-        let store = open(&disk, &SMALL.options(), seed).unwrap();
-        let rng = Rng::new(seed);
-        let mut writer = Writer { store, rng, states: vec![Contents::new()], ever: HashSet::new() };
-        for _ in 0..4 {
-            writer.write_some(8);
-            writer.store.rotate().unwrap();
-        }
-        let oldest: Vec<u64> = writer.store.segment_ids().into_iter().take(2).collect();
-        writer.store.compact_segments(&oldest).unwrap();
-        writer.write_some(5);
-        writer.store.rotate().unwrap();
-        writer.store.sync().unwrap();
-        writer.store.core().write_hints();
-        let sealed = writer.states.len() - 1;
-        writer.write_some(3);
-        writer.store.sync().unwrap();
-        let proven = writer.states.len() - 1;
-        writer.write_some(3);
-        let Writer { store, states, ever, .. } = writer;
-        let last = states.len() - 1;
-        let (proven, sealed) = if clean { (last, last) } else { (proven, sealed) };
-        if clean {
-            store.close().unwrap();
-        } else {
-            store.abandon();
-        }
-        let mut image =
-            Image { disk: disk.fork(), files: disk.files(), states, ever, proven, sealed };
-        image.files.retain(|(_, bytes)| !bytes.is_empty());
-        assert!(image.count(".seg") >= 4 && image.count(".hint") >= 3, "{:?}", image.names());
-        image
-    }
-
-    fn names(&self) -> Vec<(&Path, usize)> {
-        self.files.iter().map(|(path, bytes)| (path.as_path(), bytes.len())).collect()
-    }
-
-    fn count(&self, end: &str) -> usize {
-        self.files.iter().filter(|(path, _)| path.to_string_lossy().ends_with(end)).count()
-    }
-
     fn bits(&self) -> impl Iterator<Item = Damage> + '_ {
         (0..self.files.len()).flat_map(|file| {
             (0..self.files[file].1.len() * 8).map(move |bit| Damage::Flip { file, bit })

@@ -2,7 +2,7 @@
 //! for ever. Afterwards no acknowledged write is lost and nothing wrong is read, and the store
 //! either goes on or is poisoned until it is opened again.
 
-use super::crash::examine;
+use super::failing::{Step, check_after, check_reads, run};
 use super::oracle::History;
 use super::proof::{Checked, prove};
 use super::workload::{Action, BATCHES, COMPACTING, SMALL, Session, Shape, open};
@@ -22,74 +22,8 @@ fn sites(shape: Shape, seed: u64, kind: Option<CallKind>) -> Checked<u64> {
 
 /// Performs the workload of this seed with a fault and checks what comes of it.
 fn run_with(shape: Shape, seed: u64, fault: Fault) -> Checked<()> {
-    let mut session = Session::recorded(shape, seed);
-    session.disk.set_fault(fault);
-    for (index, action) in shape.script(seed).into_iter().enumerate() {
-        let poisoned = session.poisoned();
-        let outcome = session.act(action);
-        let wrong = |wrong: String| format!("action {index}, {action:?}, {outcome:?}: {wrong}");
-        match (&outcome, action) {
-            (Ok(()), Action::Write { .. }) if poisoned => {
-                return Err(wrong("acknowledged by a poisoned store".to_owned()));
-            }
-            (Err(KvsError::Corrupt { .. } | KvsError::SegmentMissing { .. }), _) => {
-                return Err(wrong("the disk failed, and it is called damage".to_owned()));
-            }
-            (Err(_), _) if session.store.is_some() => check_reads(&session).map_err(wrong)?,
-            _ => {}
-        }
-    }
-    check_after(session, Rng::new(seed ^ fault.after))
-        .map_err(|wrong| format!("at the end: {wrong}"))
-}
-
-/// Reads go on: they give what was acknowledged, and nothing of what was refused.
-fn check_reads(session: &Session) -> Checked<()> {
-    let settled = session.history.settled();
-    session.history.check(&session.contents()?, (settled, settled)).map(|_| ())
-}
-
-/// The faults are over. Checks the state that the process would leave if it died now, states
-/// after power losses now and earlier, and the store opened again.
-fn check_after(mut session: Session, mut rng: Rng) -> Checked<()> {
-    session.disk.clear_faults();
-    let end = session.disk.position();
-    let trace = session.disk.take_trace();
-    let settled = session.history.settled();
-    let mut stops: Vec<usize> = (0..3).map(|_| rng.below(end + 1)).collect();
-    stops.push(end);
-    stops.sort_unstable();
-    let mut replay = trace.replay();
-    for at in stops {
-        replay.advance_to(at);
-        for plan in CrashPlan::choose(replay.pending(), 5, &mut rng) {
-            let (shape, process_only) = (session.shape, plan.keep == Keep::Process);
-            let bounds = session.history.bounds(at, process_only);
-            let disk = || SimDisk::of(replay.crash(&plan));
-            let mut examined = examine(shape, &session.history, disk(), bounds, &mut rng);
-            for haunted in session.history.haunted(at, process_only) {
-                if examined.is_err() {
-                    let bounds = (haunted.len(), haunted.len());
-                    examined = examine(shape, &haunted, disk(), bounds, &mut rng).or(examined);
-                }
-            }
-            examined.map_err(|wrong| {
-                let pending = replay.describe();
-                format!("after call {at} of {end}, {plan:?}: {wrong}; pending:{pending}")
-            })?;
-        }
-    }
-    session.store = None;
-    if session.disk.open_files() > 0 {
-        return Err(format!("{} files were left open", session.disk.open_files()));
-    }
-    session.open().map_err(|error| format!("opening again: {error}"))?;
-    let bounds = (settled, session.history.len());
-    let survived = session.history.check(&session.contents()?, bounds)?;
-    let history = (session.history.prefix(survived), 1_000_000);
-    let mut after = Session::new(session.disk, session.shape, rng.next(), history);
-    after.store = session.store;
-    after.check_works().map_err(|wrong| format!("opened again: {wrong}"))
+    let steps = shape.script(seed).into_iter().map(Step::Act);
+    run(shape, seed, seed ^ fault.after, std::iter::once(Step::Fail(fault)).chain(steps))
 }
 
 /// Lets each call of a kind fail in turn. Answers with the number of runs.

@@ -1,6 +1,7 @@
 //! Crashes while the store recovers from a crash, and once more inside that.
 
-use super::crash::{Recorded, examine};
+use super::crash::Recorded;
+use super::examine::examine;
 use super::proof::{Checked, prove};
 use super::workload::{COMPACTING, SMALL, Shape, open};
 use crate::store::sim_disk::SimDisk;
