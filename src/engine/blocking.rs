@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Answer, Capabilities, EngineStats, Found, KvsEngine, Pages, Scan, Walked, Write, check_range,
+    Answer, Capabilities, EngineStats, FIRST_TOGETHER, Found, KvsEngine, MORE_TOGETHER, Pages,
+    Scan, Walked, Write, check_range, value_bytes,
 };
 use crate::error::{KvsError, Result};
 use crate::store::{Versioned, Written};
@@ -32,6 +33,21 @@ pub trait BlockingEngine: Send + Sync + 'static {
     /// # Errors
     /// As there.
     fn get_many(&self, keys: &[Bytes]) -> Result<Vec<Option<Versioned>>>;
+
+    /// As [`KvsEngine::get_some`].
+    ///
+    /// # Errors
+    /// As there.
+    fn get_some(&self, keys: &[Bytes], bytes_max: usize) -> Result<Vec<Option<Versioned>>> {
+        let mut count = FIRST_TOGETHER;
+        loop {
+            let found = self.get_many(keys.get(..count).unwrap_or(keys))?;
+            if found.len() >= keys.len() || value_bytes(&found) >= bytes_max {
+                return Ok(found);
+            }
+            count = count.saturating_mul(MORE_TOGETHER);
+        }
+    }
 
     /// As [`KvsEngine::write`].
     ///
@@ -156,6 +172,15 @@ impl<E: BlockingEngine, P: ThreadPool> KvsEngine for Pooled<E, P> {
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
         let keys = keys.to_vec();
         self.run(move |engine| engine.get_many(&keys))
+    }
+
+    fn get_some<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        let keys = keys.to_vec();
+        self.run(move |engine| engine.get_some(&keys, bytes_max))
     }
 
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {

@@ -122,21 +122,29 @@ impl BlockingEngine for SledKvsEngine {
     }
 
     fn get_many(&self, keys: &[Bytes]) -> Result<Vec<Option<Versioned>>> {
+        self.get_some(keys, usize::MAX)
+    }
+
+    fn get_some(&self, keys: &[Bytes], bytes_max: usize) -> Result<Vec<Option<Versioned>>> {
         let opened = self.opened();
         let opened = opened.as_ref().ok_or(KvsError::Closed)?;
         // No batch is half applied for sled's single reads; several are kept together here.
         let alone =
             (keys.len() > 1).then(|| opened.writer.read().unwrap_or_else(PoisonError::into_inner));
         let now_ms = self.time.now_ms();
-        let get = |key: &Bytes| {
-            let bytes = opened.get(key)?;
-            let record = bytes.as_deref().map(Record::decode).transpose()?;
-            let found = record.filter(|record| !record.is_over(now_ms));
-            Ok(found.map(|record| record.to_versioned(false)))
-        };
-        let found = keys.iter().map(get).collect();
+        let (mut all, mut bytes) = (Vec::new(), 0);
+        for key in keys {
+            let found = opened.get(key)?;
+            let record = found.as_deref().map(Record::decode).transpose()?;
+            let record = record.filter(|record| !record.is_over(now_ms));
+            bytes += record.map_or(0, |record| record.value.len());
+            all.push(record.map(|record| record.to_versioned(false)));
+            if bytes >= bytes_max {
+                break;
+            }
+        }
         drop(alone);
-        found
+        Ok(all)
     }
 
     fn write(&self, writes: &[Write]) -> Result<Vec<Result<Written>>> {
