@@ -6,6 +6,7 @@
 
 mod checks;
 mod committer;
+mod jobs;
 mod pages;
 mod watchers;
 mod store;

@@ -24,6 +24,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use subject::Subject;
+#[cfg(test)]
+pub(crate) use subject::wait;
 
 use super::KvsEngine;
 use crate::error::Result;
