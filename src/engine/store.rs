@@ -175,9 +175,9 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
 
     fn watch(&self, after: Option<u64>, prefix: &[u8]) -> Answer<'_, Box<dyn Changes>> {
         let watch = self.store.watch(after, prefix);
-        let watchers = Arc::clone(&self.watchers);
+        let (jobs, watchers) = (Arc::clone(&self.jobs), Arc::clone(&self.watchers));
         Answer::ready(watch.map(|watch| {
-            let changes: Box<dyn Changes> = Box::new(StoreChanges::new(watch, watchers));
+            let changes: Box<dyn Changes> = Box::new(StoreChanges::new(watch, jobs, watchers));
             changes
         }))
     }

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 
+use super::jobs::Jobs;
 use super::{Answer, Changes};
 use crate::error::{KvsError, Result};
-use crate::store::{Change, Store, Watch};
+use crate::store::{Change, Look, Store, Watch};
+use crate::thread_pool::{JobAnswer, ThreadPool};
 
 /// How long the thread waits at a time for a store in which nothing happens.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -80,40 +82,88 @@ impl Watchers {
     }
 }
 
-/// A feed of a store.
-pub(super) struct StoreChanges {
-    watch: Watch,
+/// A feed of a store. The log is read among the jobs of the store, a part at a time.
+pub(super) struct StoreChanges<P: ThreadPool> {
+    /// None: it is read, or a reading was lost.
+    watch: Option<Watch>,
+    /// Goes on where it is not waited for to its end.
+    reading: Option<JobAnswer<(Watch, Result<Read>)>>,
+    jobs: Arc<Jobs<P>>,
     watchers: Arc<Watchers>,
 }
 
-impl StoreChanges {
-    pub(super) fn new(watch: Watch, watchers: Arc<Watchers>) -> StoreChanges {
-        StoreChanges { watch, watchers }
+/// What was read of the log.
+enum Read {
+    Changes(Vec<Change>),
+    /// There is more to go through.
+    GoOn,
+    /// There is no further change yet.
+    End,
+}
+
+impl<P: ThreadPool> StoreChanges<P> {
+    pub(super) fn new(
+        watch: Watch,
+        jobs: Arc<Jobs<P>>,
+        watchers: Arc<Watchers>,
+    ) -> StoreChanges<P> {
+        StoreChanges { watch: Some(watch), reading: None, jobs, watchers }
     }
 
-    fn read(&mut self, count: usize) -> Result<Vec<Change>> {
-        let mut changes = Vec::new();
-        while changes.len() < count.max(1) {
-            let Some(change) = self.watch.next()? else {
-                break;
-            };
-            changes.push(change);
+    /// Reads what comes next, up to `count` changes.
+    async fn read(&mut self, count: usize) -> Result<Read> {
+        let is_older = self.reading.is_some();
+        let has_news = self.watch.as_ref().map(|watch| watch.wait(Duration::ZERO)).transpose()?;
+        if has_news == Some(false) {
+            return Ok(Read::End);
         }
-        Ok(changes)
+        if let Some(mut watch) = self.watch.take() {
+            self.reading = Some(self.jobs.read(move || {
+                let read = read(&mut watch, count);
+                Ok((watch, read))
+            }));
+        }
+        let Some(reading) = &mut self.reading else {
+            return Err(KvsError::JobLost);
+        };
+        let read = reading.await;
+        self.reading = None;
+        let (watch, read) = read?;
+        self.watch = Some(watch);
+        match read {
+            // Whoever asks now wants to hear of what was published after that reading, too.
+            Ok(Read::End) if is_older => Ok(Read::GoOn),
+            read => read,
+        }
     }
 }
 
-impl Changes for StoreChanges {
+fn read(watch: &mut Watch, count: usize) -> Result<Read> {
+    let mut changes = Vec::new();
+    while changes.len() < count.max(1) {
+        match watch.look() {
+            Ok(Look::Change(change)) => changes.push(change),
+            // An error comes again, behind what was read before it.
+            Ok(Look::GoOn | Look::End) | Err(_) if !changes.is_empty() => break,
+            Ok(Look::GoOn) => return Ok(Read::GoOn),
+            Ok(Look::End) => return Ok(Read::End),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Read::Changes(changes))
+}
+
+impl<P: ThreadPool> Changes for StoreChanges<P> {
     fn next(&mut self, count: usize) -> Answer<'_, Vec<Change>> {
         Answer::later(async move {
             loop {
                 let told = self.watchers.subscribe()?;
-                let changes = self.read(count)?;
-                if !changes.is_empty() {
-                    return Ok(changes);
+                match self.read(count).await? {
+                    Read::Changes(changes) => return Ok(changes),
+                    Read::GoOn => {}
+                    // Told, or the thread is gone: look again in both cases.
+                    Read::End => drop(told.await),
                 }
-                // Told, or the thread is gone: look again in both cases.
-                let _ = told.await;
             }
         })
     }
