@@ -82,6 +82,7 @@ impl Counts {
 impl Opened {
     /// Writes a batch, all or nothing; not durable yet.
     pub(super) fn write(&self, writer: &mut Writer, batch: &Batch, now_ms: u64) -> Result<Written> {
+        self.check_writable()?;
         check_limits(batch, now_ms)?;
         check_requirements(batch, |required| {
             let bytes = self.get(&required.key)?;
