@@ -361,7 +361,7 @@ impl Changes for MemoryChanges {
             let changes = self.shared.with_mut(|state, _| {
                 let changes = state.feed.read(&mut self.place, &self.prefix, count)?;
                 if changes.is_empty() {
-                    state.feed.wake_later(context.waker());
+                    state.feed.wake_later(&self.place, context.waker());
                 }
                 Ok(changes)
             });
@@ -376,7 +376,7 @@ impl Changes for MemoryChanges {
 impl Drop for MemoryChanges {
     fn drop(&mut self) {
         if let Some(state) = self.shared.change().as_mut() {
-            state.feed.end(state.seq);
+            state.feed.end(&self.place, state.seq);
         }
     }
 }
