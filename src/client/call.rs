@@ -77,7 +77,10 @@ impl Caller {
             match answer {
                 Ok(Kind::Error(error)) => match ServerError::from(error) {
                     // Nothing was done, so it can be asked again whatever it is.
-                    error if matches!(error.code, ErrorCode::Busy | ErrorCode::ShuttingDown) => {
+                    error
+                        if matches!(error.code, ErrorCode::Busy | ErrorCode::ShuttingDown)
+                            && !error.outcome_unknown =>
+                    {
                         refused = Some(ClientError::Server(error));
                     }
                     error if is_repeated => return Err(self.after_repeat(error.into(), repeat)),

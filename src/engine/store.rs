@@ -112,8 +112,7 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {
         let bytes: usize = writes.iter().map(|write| write.batch.byte_len()).sum();
         if writes.iter().any(|write| self.store.would_wait(bytes, options_of(write))) {
-            let outcomes = self.committer.commit(writes);
-            return Answer::later(async move { outcomes.await.map_err(|_| KvsError::Closed) });
+            return Answer::later(self.committer.commit(writes));
         }
         let writes: Vec<(&Batch, WriteOptions)> =
             writes.iter().map(|write| (&write.batch, options_of(write))).collect();
@@ -153,15 +152,20 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
         let durability = Some(Durability::Always);
         let outcomes = self.committer.commit(vec![Write { durability, ..Write::default() }]);
         Answer::later(async move {
-            let mut outcomes = outcomes.await.map_err(|_| KvsError::Closed)?;
-            outcomes.pop().unwrap_or(Err(KvsError::Closed)).map(|_| ())
+            outcomes.await?.pop().unwrap_or(Err(KvsError::JobLost)).map(|_| ())
         })
     }
 
     fn stats(&self) -> Answer<'_, EngineStats> {
         let store = self.store.clone();
-        let stats = move || check_open(&store).map(|()| stats_of(&store.stats()));
-        Answer::later(self.jobs.prompt(stats))
+        let is_committer_gone = self.committer.is_gone();
+        Answer::later(self.jobs.prompt(move || {
+            check_open(&store)?;
+            let mut stats = store.stats();
+            // Writes that wait are lost until the next start, whatever the store would take.
+            stats.poisoned |= is_committer_gone;
+            Ok(stats_of(&stats))
+        }))
     }
 
     fn snapshot(&self) -> Answer<'_, Box<dyn EngineSnapshot>> {
@@ -297,4 +301,31 @@ fn stats_of(stats: &Stats) -> EngineStats {
 #[expect(clippy::cast_precision_loss, reason = "figures are for people to look at")]
 fn float(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Batch, Committer, Durability, KvsEngine, KvsError, Options, StoreEngine, Write};
+    use crate::engine::conformance::wait;
+    use crate::thread_pool::{SharedQueueThreadPool, ThreadPool};
+
+    #[test]
+    fn without_its_committer_it_says_that_the_outcome_is_unknown_and_that_it_is_not_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = SharedQueueThreadPool::new(1).unwrap();
+        let mut engine = StoreEngine::open(dir.path(), &Options::new(), pool).unwrap();
+        let poisoned = |engine: &StoreEngine<SharedQueueThreadPool>| {
+            let stats = wait(engine.stats()).unwrap();
+            stats.figures.iter().find(|figure| figure.name == "poisoned").unwrap().value
+        };
+        assert_eq!(poisoned(&engine), 0.0);
+        engine.committer = Committer::lost();
+        let mut batch = Batch::new();
+        batch.set("key", "value");
+        let durability = Some(Durability::Always);
+        let lost = wait(engine.write(vec![Write { batch, durability, chained: false }]));
+        assert!(matches!(lost, Err(KvsError::JobLost)), "{lost:?}");
+        assert!(matches!(wait(engine.sync()), Err(KvsError::JobLost)));
+        assert_eq!(poisoned(&engine), 1.0);
+    }
 }

@@ -79,6 +79,12 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 /// The answer of a job, when it has one; [`KvsError::JobLost`] if it comes to none.
 pub(crate) struct JobAnswer<T>(oneshot::Receiver<Result<T>>);
 
+impl<T> JobAnswer<T> {
+    pub(crate) fn of(receiver: oneshot::Receiver<Result<T>>) -> JobAnswer<T> {
+        JobAnswer(receiver)
+    }
+}
+
 impl<T> Future for JobAnswer<T> {
     type Output = Result<T>;
 
@@ -101,7 +107,7 @@ pub(crate) fn run_while_wanted<T: Send + 'static>(
             let _ = sender.send(answer);
         }
     }));
-    JobAnswer(receiver)
+    JobAnswer::of(receiver)
 }
 
 /// Refuses a pool without threads.

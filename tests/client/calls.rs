@@ -276,3 +276,29 @@ async fn garbage_breaks_the_connection_and_nothing_else() {
     assert_eq!(client.get("key").await.unwrap().as_deref(), Some(&b"key"[..]));
     script.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_write_whose_outcome_the_server_does_not_know_is_not_sent_again() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        for code in [ErrorCode::ShuttingDown, ErrorCode::Busy] {
+            let (id, asked) = peer.request().await;
+            assert!(matches!(asked, Asked::Set(_)), "{asked:?}");
+            let Kind::Error(mut failed) = error(code) else { unreachable!() };
+            failed.outcome_unknown = true;
+            peer.respond(id, Kind::Error(failed)).await;
+        }
+        let (id, get) = peer.request().await;
+        peer.respond(id, value(&key_of(&get))).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    for code in [ErrorCode::ShuttingDown, ErrorCode::Busy] {
+        let failed = client.set("key", "value").await.unwrap_err();
+        assert_eq!(failed.code(), code);
+        assert!(failed.is_outcome_unknown(), "{failed}");
+    }
+    client.get("what comes next is this").await.unwrap();
+    script.await.unwrap();
+}
