@@ -3,7 +3,9 @@
 use kvs::client::{ClientError, ErrorCode, Swap};
 use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
-use kvs::protocol::proto::messages::{CompareAndSwapResponse, Limits, WriteResponse};
+use kvs::protocol::proto::messages::{
+    CompareAndSwapResponse, GetManyResponse, GetResponse, Limits, WriteResponse,
+};
 use kvs::{Expected, SetOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -300,5 +302,26 @@ async fn a_write_whose_outcome_the_server_does_not_know_is_not_sent_again() {
         assert!(failed.is_outcome_unknown(), "{failed}");
     }
     client.get("what comes next is this").await.unwrap();
+    script.await.unwrap();
+}
+
+/// An element of two bytes takes a hundred in memory.
+#[tokio::test]
+async fn a_response_of_very_many_elements_is_not_taken() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        let (id, _) = peer.request().await;
+        let answers = vec![GetResponse::default(); 100_001];
+        peer.respond(id, Kind::GetMany(GetManyResponse { answers })).await;
+        assert!(peer.request_or_end().await.is_none());
+        let mut peer = fake.greet().await;
+        let (id, _) = peer.request().await;
+        let answers = vec![GetResponse::default(); 2];
+        peer.respond(id, Kind::GetMany(GetManyResponse { answers })).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    assert_eq!(client.get_many(["a", "b"]).await.unwrap(), [None, None]);
     script.await.unwrap();
 }
