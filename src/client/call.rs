@@ -14,9 +14,10 @@ use super::connection::Shared;
 use super::error::{ClientError, ErrorCode, Result, ServerError};
 use super::pending::{Event, Fate, Queued, Waiter};
 use crate::protocol::frame;
-use crate::protocol::proto::messages::Request;
+use crate::protocol::proto::elements::ELEMENTS_MAX;
 use crate::protocol::proto::messages::request::Kind as Asked;
 use crate::protocol::proto::messages::response::Kind;
+use crate::protocol::proto::messages::{Error, Request};
 
 /// What may be done when it is not known whether the server has a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +167,20 @@ impl Caller {
             // Where the connection has ended, so has the stream.
             drop(self.control.send(out));
         }
+    }
+
+    /// Refuses a request with more elements than the server takes, which would end the connection.
+    pub(crate) fn check_elements(&self, count: usize) -> Result<()> {
+        let servers = self.shared.hello().limits.map_or(0, |limits| limits.elements_max);
+        let servers = usize::try_from(servers).ok().filter(|limit| *limit > 0);
+        let limit = servers.unwrap_or(ELEMENTS_MAX).min(ELEMENTS_MAX);
+        if count <= limit {
+            return Ok(());
+        }
+        let text = format!("a request with {count} elements; the limit is {limit}");
+        let mut error = Error::new(ErrorCode::InvalidRequest, text);
+        error.limit = Some(frame::to_u64(limit));
+        Err(ServerError::from(error).into())
     }
 
     /// Waits for something, but not longer than a call may take.
