@@ -262,7 +262,9 @@ impl KvsClient {
     /// or from now on, of the keys that begin with a prefix.
     ///
     /// When its connection is lost it goes on with the next change; none comes twice or is left
-    /// out. To go on after a restart of this process, begin with the seq of the last change.
+    /// out. To go on after a restart of this process, begin after the seq before that of the last
+    /// change, and leave out as many changes as had come with the seq of the last one: all changes
+    /// of a batch have one seq, and more of them may be to come.
     ///
     /// # Errors
     /// As [`get`](KvsClient::get); `HistoryGone`, `Unsupported`, `TooManyStreams`.
