@@ -34,7 +34,7 @@ impl<P: ThreadPool> Jobs<P> {
         &self,
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> JobAnswer<T> {
-        run_while_wanted(|job| self.scans.pool.spawn(job), |_| job())
+        run_while_wanted(|job| self.scans.pool.spawn(job), move |_| job())
     }
 
     /// Has a part of a scan done. The job can ask whether that is still wanted.

@@ -206,7 +206,9 @@ impl<P: ThreadPool> Changes for StoreChanges<P> {
                     Read::Changes(changes) => return Ok(changes),
                     Read::GoOn => {}
                     // Told, or the thread is gone: look again in both cases.
-                    Read::End => drop(told.await),
+                    Read::End => {
+                        let _ = told.await;
+                    }
                 }
             }
         })
