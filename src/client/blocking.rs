@@ -201,11 +201,7 @@ impl BlockingKvsClient {
     /// client.remove_opt("city", options)?;
     /// # Ok::<(), kvs::client::ClientError>(())
     /// ```
-    pub fn remove_opt(
-        &self,
-        key: impl AsRef<[u8]>,
-        options: WriteOptions,
-    ) -> Result<Written> {
+    pub fn remove_opt(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<Written> {
         self.runtime.block_on(self.client.remove_opt(key, options))
     }
 
@@ -444,11 +440,7 @@ impl BlockingKvsClient {
     /// client.persist_opt("session", options)?;
     /// # Ok::<(), kvs::client::ClientError>(())
     /// ```
-    pub fn persist_opt(
-        &self,
-        key: impl AsRef<[u8]>,
-        options: WriteOptions,
-    ) -> Result<bool> {
+    pub fn persist_opt(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<bool> {
         self.runtime.block_on(self.client.persist_opt(key, options))
     }
 

@@ -461,11 +461,7 @@ impl KvsClient {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn persist_opt(
-        &self,
-        key: impl AsRef<[u8]>,
-        options: WriteOptions,
-    ) -> Result<bool> {
+    pub async fn persist_opt(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<bool> {
         self.expire(key.as_ref(), Expiry::Never, options).await
     }
 

@@ -121,9 +121,8 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
 
     fn scan(&self, scan: Scan) -> Answer<'_, Box<dyn Pages>> {
         let (store, jobs) = (self.store.clone(), Arc::clone(&self.jobs));
-        let begin = move |is_wanted: &dyn Fn() -> bool| {
-            pages_of(&store.snapshot()?, scan, jobs, is_wanted)
-        };
+        let begin =
+            move |is_wanted: &dyn Fn() -> bool| pages_of(&store.snapshot()?, scan, jobs, is_wanted);
         Answer::later(self.jobs.scan(begin))
     }
 
@@ -151,9 +150,9 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
     fn sync(&self) -> Answer<'_, ()> {
         let durability = Some(Durability::Always);
         let outcomes = self.committer.commit(vec![Write { durability, ..Write::default() }]);
-        Answer::later(async move {
-            outcomes.await?.pop().unwrap_or(Err(KvsError::JobLost)).map(|_| ())
-        })
+        Answer::later(
+            async move { outcomes.await?.pop().unwrap_or(Err(KvsError::JobLost)).map(|_| ()) },
+        )
     }
 
     fn stats(&self) -> Answer<'_, EngineStats> {

@@ -113,7 +113,10 @@ fn a_watch_goes_on_in_the_middle_of_a_batch() {
     let first = server.run(&["watch", "--after", "0", "--limit", "2"]);
     let lines: Vec<(&str, &str)> =
         first.succeeded().lines().map(|line| line.split_once('\t').unwrap()).collect();
-    assert_eq!(lines.iter().map(|line| line.1).collect::<Vec<_>>(), ["set\t-\tb/1\t1", "set\t-\tb/2\t2"]);
+    assert_eq!(
+        lines.iter().map(|line| line.1).collect::<Vec<_>>(),
+        ["set\t-\tb/1\t1", "set\t-\tb/2\t2"]
+    );
     let seq: u64 = lines[1].0.parse().unwrap();
     assert_eq!(lines[0].0, lines[1].0);
     let after = (seq - 1).to_string();

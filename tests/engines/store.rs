@@ -103,15 +103,15 @@ async fn what_a_watch_reads_is_not_read_on_the_thread_of_the_caller() {
     let dir = tempfile::tempdir().unwrap();
     let pool = Stuck::new(1).unwrap();
     let engine = StoreEngine::open(dir.path(), &Options::new(), pool.clone()).unwrap();
-    let set = |key: &str| {
+    let set = |key: String| {
         let mut batch = Batch::new();
         batch.set(key, vec![0; 100_000]);
         engine.write(vec![Write { batch, ..Write::default() }])
     };
-    for _ in 0..30 {
-        set("other").await.unwrap();
+    for number in 0..30 {
+        set(format!("other {number}")).await.unwrap();
     }
-    set("key").await.unwrap();
+    set("key".to_owned()).await.unwrap();
     let mut changes = engine.watch(Some(0), b"key").await.unwrap();
     // Of a log in which nothing is wanted, some is read at a time. No reading is lost if it is not
     // waited for to its end.

@@ -285,7 +285,9 @@ mod tests {
         write(&opened, "after").unwrap();
         opened.close(1).unwrap();
         let (mut opened, _) = open(dir.path(), Durability::Os).unwrap();
-        assert!(opened.get(b"before").unwrap().is_some() && opened.get(b"after").unwrap().is_some());
+        assert!(
+            opened.get(b"before").unwrap().is_some() && opened.get(b"after").unwrap().is_some()
+        );
         opened.clear().unwrap();
         assert!(opened.get(b"before").unwrap().is_none());
         // Where the number cannot be put back either, nothing more is written.
