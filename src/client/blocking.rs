@@ -189,6 +189,22 @@ impl BlockingKvsClient {
         self.runtime.block_on(self.client.remove(key))
     }
 
+    /// [`KvsClient::remove_opt`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```no_run
+    /// # let client = kvs::client::BlockingKvsClient::connect("127.0.0.1:4000")?;
+    /// use kvs::{Durability, WriteOptions};
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.remove_opt("city", options)?;
+    /// # Ok::<(), kvs::client::ClientError>(())
+    /// ```
+    pub fn remove_opt(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<Written> {
+        self.runtime.block_on(self.client.remove_opt(key, options))
+    }
+
     /// [`KvsClient::write`].
     ///
     /// # Errors
@@ -236,6 +252,28 @@ impl BlockingKvsClient {
         self.runtime.block_on(self.client.compare_and_swap(key, expected, new))
     }
 
+    /// [`KvsClient::compare_and_swap_opt`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```no_run
+    /// # let client = kvs::client::BlockingKvsClient::connect("127.0.0.1:4000")?;
+    /// use kvs::{Durability, WriteOptions};
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.compare_and_swap_opt("lock", kvs::Expected::Absent, Some("me"), options)?;
+    /// # Ok::<(), kvs::client::ClientError>(())
+    /// ```
+    pub fn compare_and_swap_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        expected: Expected,
+        new: Option<impl AsRef<[u8]>>,
+        options: WriteOptions,
+    ) -> Result<Swap> {
+        self.runtime.block_on(self.client.compare_and_swap_opt(key, expected, new, options))
+    }
+
     /// [`KvsClient::increment`].
     ///
     /// # Errors
@@ -248,6 +286,27 @@ impl BlockingKvsClient {
     /// ```
     pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
         self.runtime.block_on(self.client.increment(key, by))
+    }
+
+    /// [`KvsClient::increment_opt`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```no_run
+    /// # let client = kvs::client::BlockingKvsClient::connect("127.0.0.1:4000")?;
+    /// use kvs::{Durability, WriteOptions};
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.increment_opt("visits", 1, options)?;
+    /// # Ok::<(), kvs::client::ClientError>(())
+    /// ```
+    pub fn increment_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        by: i64,
+        options: WriteOptions,
+    ) -> Result<i64> {
+        self.runtime.block_on(self.client.increment_opt(key, by, options))
     }
 
     /// [`KvsClient::append`].
@@ -264,6 +323,27 @@ impl BlockingKvsClient {
         self.runtime.block_on(self.client.append(key, value))
     }
 
+    /// [`KvsClient::append_opt`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```no_run
+    /// # let client = kvs::client::BlockingKvsClient::connect("127.0.0.1:4000")?;
+    /// use kvs::{Durability, WriteOptions};
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.append_opt("log", "one line\n", options)?;
+    /// # Ok::<(), kvs::client::ClientError>(())
+    /// ```
+    pub fn append_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<u64> {
+        self.runtime.block_on(self.client.append_opt(key, value, options))
+    }
+
     /// [`KvsClient::expire_at`].
     ///
     /// # Errors
@@ -276,6 +356,27 @@ impl BlockingKvsClient {
     /// ```
     pub fn expire_at(&self, key: impl AsRef<[u8]>, at_ms: u64) -> Result<bool> {
         self.runtime.block_on(self.client.expire_at(key, at_ms))
+    }
+
+    /// [`KvsClient::expire_at_opt`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```no_run
+    /// # let client = kvs::client::BlockingKvsClient::connect("127.0.0.1:4000")?;
+    /// use kvs::{Durability, WriteOptions};
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.expire_at_opt("session", 4_102_444_800_000, options)?;
+    /// # Ok::<(), kvs::client::ClientError>(())
+    /// ```
+    pub fn expire_at_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        at_ms: u64,
+        options: WriteOptions,
+    ) -> Result<bool> {
+        self.runtime.block_on(self.client.expire_at_opt(key, at_ms, options))
     }
 
     /// [`KvsClient::expire_after`].
@@ -292,6 +393,27 @@ impl BlockingKvsClient {
         self.runtime.block_on(self.client.expire_after(key, ms))
     }
 
+    /// [`KvsClient::expire_after_opt`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```no_run
+    /// # let client = kvs::client::BlockingKvsClient::connect("127.0.0.1:4000")?;
+    /// use kvs::{Durability, WriteOptions};
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.expire_after_opt("session", 60_000, options)?;
+    /// # Ok::<(), kvs::client::ClientError>(())
+    /// ```
+    pub fn expire_after_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        ms: u64,
+        options: WriteOptions,
+    ) -> Result<bool> {
+        self.runtime.block_on(self.client.expire_after_opt(key, ms, options))
+    }
+
     /// [`KvsClient::persist`].
     ///
     /// # Errors
@@ -304,6 +426,22 @@ impl BlockingKvsClient {
     /// ```
     pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.runtime.block_on(self.client.persist(key))
+    }
+
+    /// [`KvsClient::persist_opt`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```no_run
+    /// # let client = kvs::client::BlockingKvsClient::connect("127.0.0.1:4000")?;
+    /// use kvs::{Durability, WriteOptions};
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.persist_opt("session", options)?;
+    /// # Ok::<(), kvs::client::ClientError>(())
+    /// ```
+    pub fn persist_opt(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<bool> {
+        self.runtime.block_on(self.client.persist_opt(key, options))
     }
 
     /// [`KvsClient::stats`].

@@ -14,9 +14,10 @@ use super::connection::Shared;
 use super::error::{ClientError, ErrorCode, Result, ServerError};
 use super::pending::{Event, Fate, Queued, Waiter};
 use crate::protocol::frame;
-use crate::protocol::proto::messages::Request;
+use crate::protocol::proto::elements::ELEMENTS_MAX;
 use crate::protocol::proto::messages::request::Kind as Asked;
 use crate::protocol::proto::messages::response::Kind;
+use crate::protocol::proto::messages::{Error, Request};
 
 /// What may be done when it is not known whether the server has a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,10 @@ impl Caller {
             match answer {
                 Ok(Kind::Error(error)) => match ServerError::from(error) {
                     // Nothing was done, so it can be asked again whatever it is.
-                    error if matches!(error.code, ErrorCode::Busy | ErrorCode::ShuttingDown) => {
+                    error
+                        if matches!(error.code, ErrorCode::Busy | ErrorCode::ShuttingDown)
+                            && !error.outcome_unknown =>
+                    {
                         refused = Some(ClientError::Server(error));
                     }
                     error if is_repeated => return Err(self.after_repeat(error.into(), repeat)),
@@ -163,6 +167,20 @@ impl Caller {
             // Where the connection has ended, so has the stream.
             drop(self.control.send(out));
         }
+    }
+
+    /// Refuses a request with more elements than the server takes, which would end the connection.
+    pub(crate) fn check_elements(&self, count: usize) -> Result<()> {
+        let servers = self.shared.hello().limits.map_or(0, |limits| limits.elements_max);
+        let servers = usize::try_from(servers).ok().filter(|limit| *limit > 0);
+        let limit = servers.unwrap_or(ELEMENTS_MAX).min(ELEMENTS_MAX);
+        if count <= limit {
+            return Ok(());
+        }
+        let text = format!("a request with {count} elements; the limit is {limit}");
+        let mut error = Error::new(ErrorCode::InvalidRequest, text);
+        error.limit = Some(frame::to_u64(limit));
+        Err(ServerError::from(error).into())
     }
 
     /// Waits for something, but not longer than a call may take.

@@ -21,6 +21,7 @@ use super::options::ClientOptions;
 use super::pending::{Pending, Queued};
 use super::transport::Transport;
 use crate::protocol::frame;
+use crate::protocol::proto::elements;
 use crate::protocol::proto::messages::{HelloResponse, Response};
 
 /// How much is put together to be written at once, and read at once, in bytes.
@@ -243,8 +244,12 @@ async fn read(
             match frame::take(&mut buffer, options.frame_bytes_max) {
                 Ok(None) => break,
                 Ok(Some(frame)) => {
-                    let answered = Response::decode(frame).map_err(|error| error.to_string());
-                    if let Err(reason) = answered.and_then(|response| pending.answer(response)) {
+                    // Before it is decoded: a small element becomes a large one in memory.
+                    let answered = elements::check_response(&frame).and_then(|()| {
+                        let response = Response::decode(frame).map_err(|error| error.to_string());
+                        pending.answer(response?)
+                    });
+                    if let Err(reason) = answered {
                         return reason;
                     }
                 }

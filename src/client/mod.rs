@@ -209,7 +209,7 @@ impl KvsClient {
     /// are of one moment as far as batches go: of a batch, all is seen or nothing.
     ///
     /// # Errors
-    /// As [`get`](KvsClient::get); `InvalidRequest` for more than 100,000 keys.
+    /// As [`get`](KvsClient::get); `InvalidRequest` for more than 100,000 keys, which are not sent.
     ///
     /// ```no_run
     /// # #[tokio::main(flavor = "current_thread")]
@@ -226,6 +226,7 @@ impl KvsClient {
     ) -> Result<Vec<Option<Versioned>>> {
         let keys: Vec<_> = keys.into_iter().map(|key| key.as_ref().to_vec().into()).collect();
         let count = keys.len();
+        self.caller.check_elements(count)?;
         let asked = Asked::GetMany(GetManyRequest { keys, without_values: false });
         let answers = self.caller.call(asked, Repeat::Freely).await?.get_many()?.answers;
         if answers.len() != count {
@@ -261,7 +262,9 @@ impl KvsClient {
     /// or from now on, of the keys that begin with a prefix.
     ///
     /// When its connection is lost it goes on with the next change; none comes twice or is left
-    /// out. To go on after a restart of this process, begin with the seq of the last change.
+    /// out. To go on after a restart of this process, begin after the seq before that of the last
+    /// change, and leave out as many changes as had come with the seq of the last one: all changes
+    /// of a batch have one seq, and more of them may be to come.
     ///
     /// # Errors
     /// As [`get`](KvsClient::get); `HistoryGone`, `Unsupported`, `TooManyStreams`.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::call::Caller;
-use super::error::{ErrorCode, Result};
+use super::error::{ClientError, ErrorCode, Result};
 use super::pending::Event;
 use super::stream::{PAGE_BYTES, PAGE_RECORDS, PAGES, Stream};
 use crate::protocol::frame::to_u64;
@@ -126,6 +126,8 @@ pub struct Scan {
     stream: Option<Stream>,
     /// Whether a page has come since the stream began.
     has_come_on: bool,
+    /// That the server shuts down, if that was the last it said.
+    refused: Option<ClientError>,
     is_over: bool,
     records: VecDeque<(Vec<u8>, Versioned)>,
 }
@@ -141,14 +143,16 @@ impl Scan {
         let is_over = options.limit == Some(0);
         let (stream, records) = (None, VecDeque::new());
         let left = options.limit;
-        Scan { caller, request, left, stream, has_come_on: false, is_over, records }
+        let (has_come_on, refused) = (false, None);
+        Scan { caller, request, left, stream, has_come_on, refused, is_over, records }
     }
 
     /// The next record; none: that was all. No record is lost if it is not waited for to its end.
     ///
     /// # Errors
-    /// As [`KvsClient::get`](super::KvsClient::get); `InvalidRange`, `SnapshotEnded`. After
-    /// `Timeout` and `Connect` it can be asked again.
+    /// As [`KvsClient::get`](super::KvsClient::get); `InvalidRange`, `SnapshotEnded`;
+    /// `ShuttingDown`, if that is all that the server said for as long as a call may take. After
+    /// that, `Timeout` and `Connect` it can be asked again.
     ///
     /// ```no_run
     /// # #[tokio::main(flavor = "current_thread")]
@@ -171,7 +175,10 @@ impl Scan {
                 return Ok(None);
             }
             let caller = Arc::clone(&self.caller);
-            caller.within(self.fill()).await??;
+            match caller.within(self.fill()).await {
+                Ok(filled) => filled?,
+                Err(late) => return Err(self.refused.take().unwrap_or(late)),
+            }
         }
     }
 
@@ -208,6 +215,12 @@ impl Scan {
                 {
                     self.stream = None;
                 }
+                // As with a lost connection, which is about to follow.
+                Some(Event::Failed(error)) if error.code() == ErrorCode::ShuttingDown => {
+                    self.stream = None;
+                    self.refused = Some(error);
+                    backoff.wait(deadline).await;
+                }
                 Some(Event::Failed(error)) => {
                     self.is_over = true;
                     return Err(error);
@@ -221,7 +234,7 @@ impl Scan {
     }
 
     fn put(&mut self, page: ScanPage) {
-        self.has_come_on = true;
+        (self.has_come_on, self.refused) = (true, None);
         for record in page.records {
             let found = record.found.unwrap_or_default();
             self.records.push_back((record.key.into(), found.into()));

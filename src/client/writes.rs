@@ -108,8 +108,32 @@ impl KvsClient {
     /// # }
     /// ```
     pub async fn remove(&self, key: impl AsRef<[u8]>) -> Result<Written> {
+        self.remove_opt(key, WriteOptions::new()).await
+    }
+
+    /// The same with another durability.
+    ///
+    /// # Errors
+    /// As [`remove`](KvsClient::remove).
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kvs::client::ClientError> {
+    /// use kvs::{Durability, WriteOptions};
+    /// let client = kvs::KvsClient::connect("127.0.0.1:4000").await?;
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.remove_opt("city", options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn remove_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<Written> {
         let key = key.as_ref().to_vec().into();
-        let asked = Asked::Remove(RemoveRequest { key, ..RemoveRequest::default() });
+        let durability = durability_number(options.durability);
+        let asked = Asked::Remove(RemoveRequest { key, durability, ..RemoveRequest::default() });
         written(self.caller.call(asked, Repeat::Never).await?)
     }
 
@@ -117,7 +141,7 @@ impl KvsClient {
     ///
     /// # Errors
     /// As [`set`](KvsClient::set); `PreconditionFailed`, `BatchTooLarge`, `InvalidExpiry`,
-    /// `InvalidRequest` for more than 100,000 operations.
+    /// `InvalidRequest` for more than 100,000 operations and requirements, which are not sent.
     ///
     /// ```no_run
     /// # #[tokio::main(flavor = "current_thread")]
@@ -150,6 +174,7 @@ impl KvsClient {
     /// # }
     /// ```
     pub async fn write_opt(&self, batch: &Batch, options: WriteOptions) -> Result<Written> {
+        self.caller.check_elements(batch.len() + batch.requirements().len())?;
         let requirements = batch.requirements().iter();
         let preconditions = requirements.map(|required| Precondition {
             key: required.key.clone().into(),
@@ -186,6 +211,31 @@ impl KvsClient {
         expected: Expected,
         new: Option<impl AsRef<[u8]>>,
     ) -> Result<Swap> {
+        self.compare_and_swap_opt(key, expected, new, WriteOptions::new()).await
+    }
+
+    /// The same with another durability.
+    ///
+    /// # Errors
+    /// As [`compare_and_swap`](KvsClient::compare_and_swap).
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kvs::client::ClientError> {
+    /// use kvs::{Durability, WriteOptions};
+    /// let client = kvs::KvsClient::connect("127.0.0.1:4000").await?;
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.compare_and_swap_opt("lock", kvs::Expected::Absent, Some("me"), options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn compare_and_swap_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        expected: Expected,
+        new: Option<impl AsRef<[u8]>>,
+        options: WriteOptions,
+    ) -> Result<Swap> {
         let repeat = match expected {
             Expected::Version(_) => Repeat::OnItsVersion,
             _ => Repeat::Never,
@@ -194,6 +244,7 @@ impl KvsClient {
             key: key.as_ref().to_vec().into(),
             expected: Some(expected.into()),
             value: new.map(|value| value.as_ref().to_vec().into()),
+            durability: durability_number(options.durability),
             ..CompareAndSwapRequest::default()
         };
         let asked = Asked::CompareAndSwap(asked);
@@ -219,8 +270,33 @@ impl KvsClient {
     /// # }
     /// ```
     pub async fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
+        self.increment_opt(key, by, WriteOptions::new()).await
+    }
+
+    /// The same with another durability.
+    ///
+    /// # Errors
+    /// As [`increment`](KvsClient::increment).
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kvs::client::ClientError> {
+    /// use kvs::{Durability, WriteOptions};
+    /// let client = kvs::KvsClient::connect("127.0.0.1:4000").await?;
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.increment_opt("visits", 1, options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn increment_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        by: i64,
+        options: WriteOptions,
+    ) -> Result<i64> {
         let key = key.as_ref().to_vec().into();
-        let asked = Asked::Increment(IncrementRequest { key, by, durability: 0 });
+        let durability = durability_number(options.durability);
+        let asked = Asked::Increment(IncrementRequest { key, by, durability });
         Ok(self.caller.call(asked, Repeat::Never).await?.increment()?.sum)
     }
 
@@ -239,8 +315,33 @@ impl KvsClient {
     /// # }
     /// ```
     pub async fn append(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<u64> {
+        self.append_opt(key, value, WriteOptions::new()).await
+    }
+
+    /// The same with another durability.
+    ///
+    /// # Errors
+    /// As [`append`](KvsClient::append).
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kvs::client::ClientError> {
+    /// use kvs::{Durability, WriteOptions};
+    /// let client = kvs::KvsClient::connect("127.0.0.1:4000").await?;
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.append_opt("log", "one line\n", options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn append_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<u64> {
         let (key, value) = (key.as_ref().to_vec().into(), value.as_ref().to_vec().into());
-        let asked = Asked::Append(AppendRequest { key, value, durability: 0 });
+        let durability = durability_number(options.durability);
+        let asked = Asked::Append(AppendRequest { key, value, durability });
         Ok(self.caller.call(asked, Repeat::Never).await?.append()?.value_bytes)
     }
 
@@ -259,7 +360,31 @@ impl KvsClient {
     /// # }
     /// ```
     pub async fn expire_at(&self, key: impl AsRef<[u8]>, at_ms: u64) -> Result<bool> {
-        self.expire(key.as_ref(), Expiry::AtMs(at_ms)).await
+        self.expire_at_opt(key, at_ms, WriteOptions::new()).await
+    }
+
+    /// The same with another durability.
+    ///
+    /// # Errors
+    /// As [`expire_at`](KvsClient::expire_at).
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kvs::client::ClientError> {
+    /// use kvs::{Durability, WriteOptions};
+    /// let client = kvs::KvsClient::connect("127.0.0.1:4000").await?;
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.expire_at_opt("session", 4_102_444_800_000, options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn expire_at_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        at_ms: u64,
+        options: WriteOptions,
+    ) -> Result<bool> {
+        self.expire(key.as_ref(), Expiry::AtMs(at_ms), options).await
     }
 
     /// Lets a key expire so many milliseconds from now, by the clock of the server; at least 1.
@@ -277,7 +402,31 @@ impl KvsClient {
     /// # }
     /// ```
     pub async fn expire_after(&self, key: impl AsRef<[u8]>, ms: u64) -> Result<bool> {
-        self.expire(key.as_ref(), Expiry::AfterMs(ms)).await
+        self.expire_after_opt(key, ms, WriteOptions::new()).await
+    }
+
+    /// The same with another durability.
+    ///
+    /// # Errors
+    /// As [`expire_after`](KvsClient::expire_after).
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kvs::client::ClientError> {
+    /// use kvs::{Durability, WriteOptions};
+    /// let client = kvs::KvsClient::connect("127.0.0.1:4000").await?;
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.expire_after_opt("session", 60_000, options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn expire_after_opt(
+        &self,
+        key: impl AsRef<[u8]>,
+        ms: u64,
+        options: WriteOptions,
+    ) -> Result<bool> {
+        self.expire(key.as_ref(), Expiry::AfterMs(ms), options).await
     }
 
     /// Takes the expiry of a key away. False: it has no value.
@@ -294,12 +443,32 @@ impl KvsClient {
     /// # }
     /// ```
     pub async fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.expire(key.as_ref(), Expiry::Never).await
+        self.persist_opt(key, WriteOptions::new()).await
     }
 
-    async fn expire(&self, key: &[u8], expiry: Expiry) -> Result<bool> {
+    /// The same with another durability.
+    ///
+    /// # Errors
+    /// As [`persist`](KvsClient::persist).
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kvs::client::ClientError> {
+    /// use kvs::{Durability, WriteOptions};
+    /// let client = kvs::KvsClient::connect("127.0.0.1:4000").await?;
+    /// let options = WriteOptions::new().durability(Durability::Always);
+    /// client.persist_opt("session", options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn persist_opt(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<bool> {
+        self.expire(key.as_ref(), Expiry::Never, options).await
+    }
+
+    async fn expire(&self, key: &[u8], expiry: Expiry, options: WriteOptions) -> Result<bool> {
         let (key, expiry) = (key.to_vec().into(), Some(expiry.into()));
-        let asked = Asked::Expire(ExpireRequest { key, expiry, durability: 0 });
+        let durability = durability_number(options.durability);
+        let asked = Asked::Expire(ExpireRequest { key, expiry, durability });
         Ok(self.caller.call(asked, Repeat::Never).await?.expire()?.existed)
     }
 }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Answer, Capabilities, EngineStats, Found, KvsEngine, Pages, Scan, Walked, Write, check_range,
+    Answer, Capabilities, EngineStats, FIRST_TOGETHER, Found, KvsEngine, MORE_TOGETHER, Pages,
+    Scan, Walked, Write, check_range, value_bytes,
 };
 use crate::error::{KvsError, Result};
 use crate::store::{Versioned, Written};
-use crate::thread_pool::{ThreadPool, run_on};
+use crate::thread_pool::{ThreadPool, run_on, run_while_wanted};
 
 /// The synchronous twin of [`KvsEngine`]: the same calls with the same promises, but each keeps
 /// its thread until it has its answer.
@@ -32,6 +33,21 @@ pub trait BlockingEngine: Send + Sync + 'static {
     /// # Errors
     /// As there.
     fn get_many(&self, keys: &[Bytes]) -> Result<Vec<Option<Versioned>>>;
+
+    /// As [`KvsEngine::get_some`].
+    ///
+    /// # Errors
+    /// As there.
+    fn get_some(&self, keys: &[Bytes], bytes_max: usize) -> Result<Vec<Option<Versioned>>> {
+        let mut count = FIRST_TOGETHER;
+        loop {
+            let found = self.get_many(keys.get(..count).unwrap_or(keys))?;
+            if found.len() >= keys.len() || value_bytes(&found) >= bytes_max {
+                return Ok(found);
+            }
+            count = count.saturating_mul(MORE_TOGETHER);
+        }
+    }
 
     /// As [`KvsEngine::write`].
     ///
@@ -107,7 +123,8 @@ pub trait BlockingEngine: Send + Sync + 'static {
 
 /// A [`BlockingEngine`] as a [`KvsEngine`]: each call is a job of a thread pool.
 ///
-/// A call is on its way when it is made, whether or not its answer is waited for.
+/// A call is on its way when it is made, whether or not its answer is waited for; one that changes
+/// nothing is left out if its answer was dropped before its turn came.
 ///
 /// ```
 /// # #[cfg(feature = "sled")] {
@@ -138,6 +155,15 @@ impl<E: BlockingEngine, P: ThreadPool> Pooled<E, P> {
         let engine = Arc::clone(&self.engine);
         Answer::later(run_on(&*self.pool, move || call(&engine)))
     }
+
+    /// The same for what changes nothing: it is not begun if nobody waits for it any more.
+    fn read<'a, T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&E) -> Result<T> + Send + 'static,
+    ) -> Answer<'a, T> {
+        let engine = Arc::clone(&self.engine);
+        Answer::later(run_while_wanted(|job| self.pool.spawn(job), move |_| call(&engine)))
+    }
 }
 
 impl<E: BlockingEngine, P: ThreadPool> KvsEngine for Pooled<E, P> {
@@ -155,7 +181,16 @@ impl<E: BlockingEngine, P: ThreadPool> KvsEngine for Pooled<E, P> {
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
         let keys = keys.to_vec();
-        self.run(move |engine| engine.get_many(&keys))
+        self.read(move |engine| engine.get_many(&keys))
+    }
+
+    fn get_some<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        let keys = keys.to_vec();
+        self.read(move |engine| engine.get_some(&keys, bytes_max))
     }
 
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {
@@ -171,15 +206,15 @@ impl<E: BlockingEngine, P: ThreadPool> KvsEngine for Pooled<E, P> {
     }
 
     fn walk(&self, cursor: u64, count: usize) -> Answer<'_, Walked> {
-        self.run(move |engine| engine.walk(cursor, count))
+        self.read(move |engine| engine.walk(cursor, count))
     }
 
     fn random_key(&self) -> Answer<'_, Option<Vec<u8>>> {
-        self.run(|engine| engine.random_key())
+        self.read(|engine| engine.random_key())
     }
 
     fn len(&self) -> Answer<'_, u64> {
-        self.run(|engine| engine.len())
+        self.read(|engine| engine.len())
     }
 
     fn clear(&self) -> Answer<'_, ()> {
@@ -191,7 +226,7 @@ impl<E: BlockingEngine, P: ThreadPool> KvsEngine for Pooled<E, P> {
     }
 
     fn stats(&self) -> Answer<'_, EngineStats> {
-        self.run(|engine| engine.stats())
+        self.read(|engine| engine.stats())
     }
 
     fn compact(&self) -> Answer<'_, ()> {
@@ -213,7 +248,8 @@ struct PooledPages<E, P> {
 impl<E: BlockingEngine, P: ThreadPool> Pages for PooledPages<E, P> {
     fn next(&mut self, records_max: usize, bytes_max: usize) -> Answer<'_, Vec<Found>> {
         let (engine, scan) = (Arc::clone(&self.engine), self.rest.clone());
-        let page = run_on(&*self.pool, move || engine.page(&scan, records_max, bytes_max));
+        let read = move |_: &dyn Fn() -> bool| engine.page(&scan, records_max, bytes_max);
+        let page = run_while_wanted(|job| self.pool.spawn(job), read);
         Answer::later(async move {
             let page = page.await?;
             if let Some((key, _)) = page.last() {

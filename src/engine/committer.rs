@@ -4,7 +4,7 @@
 //! any number of connections that ask for a sync share one, and none of them holds a thread.
 
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use futures_channel::oneshot;
@@ -15,21 +15,24 @@ use crate::batch::Batch;
 use crate::error::{KvsError, Result};
 use crate::options::WriteOptions;
 use crate::store::{Store, Written};
+use crate::thread_pool::JobAnswer;
 
 /// The bytes after which what has come is written, though more may be there.
 const GROUP_BYTES: usize = 1 << 20;
 
-/// What becomes of writes that were handed over; the channel is closed if they are lost.
-pub(super) type Outcomes = oneshot::Receiver<Vec<Result<Written>>>;
+/// What becomes of writes that were handed over; [`KvsError::JobLost`] if the thread has ended
+/// before it could say.
+pub(super) type Outcomes = JobAnswer<Vec<Result<Written>>>;
 
 struct Job {
     writes: Vec<Write>,
-    outcomes: oneshot::Sender<Vec<Result<Written>>>,
+    outcomes: oneshot::Sender<Result<Vec<Result<Written>>>>,
 }
 
 /// The way to the thread. It ends when this is dropped and everything is written.
 pub(super) struct Committer {
     jobs: Sender<Job>,
+    thread: JoinHandle<()>,
 }
 
 impl Committer {
@@ -38,12 +41,12 @@ impl Committer {
         let spawned = thread::Builder::new()
             .name("kvs-committer".to_owned())
             .spawn(move || run(&store, &queue));
-        spawned.map_err(|source| KvsError::Io {
+        let thread = spawned.map_err(|source| KvsError::Io {
             action: "start a thread for",
             path: "the committer".into(),
             source: Arc::new(source),
         })?;
-        Ok(Committer { jobs })
+        Ok(Committer { jobs, thread })
     }
 
     /// Hands writes over, in this order, behind those of everybody who came before.
@@ -51,7 +54,12 @@ impl Committer {
         let (outcomes, receiver) = oneshot::channel();
         // If the thread is gone, so is the sender, and the receiver says so.
         let _ = self.jobs.send(Job { writes, outcomes });
-        receiver
+        JobAnswer::of(receiver)
+    }
+
+    /// Whether it has ended, as it does before its time only by a panic.
+    pub(super) fn is_gone(&self) -> bool {
+        self.thread.is_finished()
     }
 }
 
@@ -74,11 +82,24 @@ fn run(store: &Store, queue: &Receiver<Job>) {
         for job in jobs {
             let outcomes = all.by_ref().take(job.writes.len()).collect();
             // Whoever no longer waits does not want to know.
-            let _ = job.outcomes.send(outcomes);
+            let _ = job.outcomes.send(Ok(outcomes));
         }
     }
 }
 
 fn bytes_of(job: &Job) -> usize {
     job.writes.iter().map(|write| write.batch.byte_len()).sum()
+}
+
+#[cfg(test)]
+impl Committer {
+    /// One whose thread has panicked.
+    pub(super) fn lost() -> Committer {
+        let (jobs, _) = unbounded();
+        let thread = thread::spawn(|| ());
+        while !thread.is_finished() {
+            thread::yield_now();
+        }
+        Committer { jobs, thread }
+    }
 }

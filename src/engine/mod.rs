@@ -6,6 +6,7 @@
 
 mod checks;
 mod committer;
+mod jobs;
 mod pages;
 mod watchers;
 mod store;
@@ -61,7 +62,8 @@ pub trait KvsEngine: Send + Sync + 'static {
 
     /// As [`get_many`](KvsEngine::get_many), but of as many of the first keys as have values of
     /// about `bytes_max` bytes together, and of one at least: the answer may be shorter than the
-    /// list of keys. Unless an engine knows better, it reads some at a time.
+    /// list of keys. What it has is of one moment, as there. Unless an engine knows better, it
+    /// reads a few, and if they are short it reads those and several times as many at once.
     ///
     /// # Errors
     /// As [`get_many`](KvsEngine::get_many).
@@ -71,16 +73,15 @@ pub trait KvsEngine: Send + Sync + 'static {
         bytes_max: usize,
     ) -> Answer<'a, Vec<Option<Versioned>>> {
         Answer::later(async move {
-            let (mut found, mut bytes) = (Vec::new(), 0);
-            for keys in keys.chunks(READ_TOGETHER) {
-                let more = self.get_many(keys).await?;
-                bytes += more.iter().flatten().map(|found| found.value.len()).sum::<usize>();
-                found.extend(more);
-                if bytes >= bytes_max {
-                    break;
+            let mut count = FIRST_TOGETHER;
+            loop {
+                let found = self.get_many(keys.get(..count).unwrap_or(keys)).await?;
+                if found.len() >= keys.len() || value_bytes(&found) >= bytes_max {
+                    return Ok(found);
                 }
+                // All again: what two calls answer may have half of a batch between them.
+                count = count.saturating_mul(MORE_TOGETHER);
             }
-            Ok(found)
         })
     }
 
@@ -201,8 +202,15 @@ pub trait KvsEngine: Send + Sync + 'static {
     }
 }
 
-/// The keys that are read together where it is not known how long their values are.
-const READ_TOGETHER: usize = 16;
+/// The keys that are read together where it is not known how long their values are, and how many
+/// times as many where they turn out to be short.
+const FIRST_TOGETHER: usize = 16;
+const MORE_TOGETHER: usize = 4;
+
+/// The bytes of all values.
+fn value_bytes(found: &[Option<Versioned>]) -> usize {
+    found.iter().flatten().map(|found| found.value.len()).sum()
+}
 
 /// What an engine can do beyond what every engine can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,25 +1,31 @@
-//! A scan of a store, page by page, on a pool.
+//! A scan of a store, page by page, among its jobs.
 
 use std::sync::Arc;
 
+use super::jobs::Jobs;
 use super::{Answer, Found, Pages};
 use crate::error::{KvsError, Result};
 use crate::store::Range;
-use crate::thread_pool::{ThreadPool, run_on};
+use crate::thread_pool::ThreadPool;
 
 /// A range that is read backwards or forwards. While a page is read, the range is with the thread
 /// that reads it.
-pub(super) struct StorePages<P> {
+pub(super) struct StorePages<P: ThreadPool> {
     /// With the record that did not fit into the last page.
     range: Option<(Range, Option<Found>)>,
     reverse: bool,
     keys_only: bool,
-    pool: Arc<P>,
+    jobs: Arc<Jobs<P>>,
 }
 
 impl<P: ThreadPool> StorePages<P> {
-    pub(super) fn new(range: Range, reverse: bool, keys_only: bool, pool: Arc<P>) -> StorePages<P> {
-        StorePages { range: Some((range, None)), reverse, keys_only, pool }
+    pub(super) fn new(
+        range: Range,
+        reverse: bool,
+        keys_only: bool,
+        jobs: Arc<Jobs<P>>,
+    ) -> StorePages<P> {
+        StorePages { range: Some((range, None)), reverse, keys_only, jobs }
     }
 }
 
@@ -30,13 +36,13 @@ impl<P: ThreadPool> Pages for StorePages<P> {
             // An earlier page was given up half-way.
             return Answer::ready(Err(KvsError::JobLost));
         };
-        let pool = Arc::clone(&self.pool);
+        let page = self.jobs.scan(move |is_wanted| {
+            let limits = (records_max, bytes_max);
+            let page = read_page(&mut range, (reverse, keys_only), limits, is_wanted);
+            Ok((range, page))
+        });
         Answer::later(async move {
-            let (range, page) = run_on(&*pool, move || {
-                let page = read_page(&mut range, reverse, keys_only, (records_max, bytes_max));
-                Ok((range, page))
-            })
-            .await?;
+            let (range, page) = page.await?;
             self.range = Some(range);
             page
         })
@@ -45,13 +51,13 @@ impl<P: ThreadPool> Pages for StorePages<P> {
 
 fn read_page(
     (range, waiting): &mut (Range, Option<Found>),
-    reverse: bool,
-    keys_only: bool,
+    (reverse, keys_only): (bool, bool),
     (records_max, bytes_max): (usize, usize),
+    is_wanted: &dyn Fn() -> bool,
 ) -> Result<Vec<Found>> {
     let mut page = Vec::new();
     let mut bytes = 0;
-    while page.len() < records_max.max(1) {
+    while page.len() < records_max.max(1) && is_wanted() {
         let next = match waiting.take() {
             Some(found) => Some(found),
             None => range.next_record(reverse, !keys_only).transpose()?,

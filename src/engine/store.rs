@@ -3,7 +3,7 @@
 //! Reads, and writes that wait for nothing but their own append, are done on the caller's thread:
 //! they take a microsecond, and handing them over would take longer. Writes that may wait (for the
 //! disk, for another writer, for compaction) go to the committer, one thread that puts all that
-//! have come meanwhile into one group. Everything else that may take long goes to a pool.
+//! have come meanwhile into one group. Everything else that may take long goes to other threads.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::committer::Committer;
+use super::jobs::Jobs;
 use super::pages::StorePages;
 use super::watchers::{StoreChanges, Watchers};
 use super::{
@@ -21,7 +22,10 @@ use crate::batch::Batch;
 use crate::error::{KvsError, Result};
 use crate::options::{Durability, Index, Options, WriteOptions};
 use crate::store::{Snapshot, Stats, Store, Versioned, Walked, Written};
-use crate::thread_pool::{ThreadPool, run_on};
+use crate::thread_pool::ThreadPool;
+
+/// The keys that are read, or looked at, on the caller's thread at most.
+const KEYS_AT_ONCE: usize = 1024;
 
 /// The engine `kvs`: a [`Store`].
 ///
@@ -37,16 +41,18 @@ use crate::thread_pool::{ThreadPool, run_on};
 pub struct StoreEngine<P: ThreadPool> {
     store: Store,
     ordered: bool,
-    pool: Arc<P>,
+    jobs: Arc<Jobs<P>>,
     committer: Committer,
     watchers: Arc<Watchers>,
 }
 
 impl<P: ThreadPool> StoreEngine<P> {
-    /// Opens the store in a directory. The pool runs what may take long: scans, compaction.
+    /// Opens the store in a directory. The pool runs what may take long: scans, of which half of
+    /// its threads at most are at work at a time, many keys at once, what watches read. Three
+    /// threads more are the engine's own.
     ///
     /// # Errors
-    /// As [`Options::open`]; [`KvsError::Io`] if there is no thread for the committer.
+    /// As [`Options::open`]; [`KvsError::Io`] if there is no thread.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -60,15 +66,8 @@ impl<P: ThreadPool> StoreEngine<P> {
         let committer = Committer::start(store.clone())?;
         let watchers = Watchers::new(store.clone());
         let ordered = options.index == Index::Ordered;
-        Ok(StoreEngine { store, ordered, pool: Arc::new(pool), committer, watchers })
-    }
-
-    fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(Store) -> Result<T> + Send + 'static,
-    ) -> Answer<'_, T> {
-        let store = self.store.clone();
-        Answer::later(run_on(&*self.pool, move || job(store)))
+        let jobs = Arc::new(Jobs::new(pool)?);
+        Ok(StoreEngine { store, ordered, jobs, committer, watchers })
     }
 }
 
@@ -92,10 +91,10 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
-        Answer::ready(match keys {
-            [key] => self.store.get_versioned(key).map(|found| vec![found]),
-            keys => self.store.get_many_versioned(keys),
-        })
+        match keys {
+            [key] => Answer::ready(self.store.get_versioned(key).map(|found| vec![found])),
+            keys => self.get_some(keys, usize::MAX),
+        }
     }
 
     fn get_some<'a>(
@@ -103,14 +102,17 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
         keys: &'a [Bytes],
         bytes_max: usize,
     ) -> Answer<'a, Vec<Option<Versioned>>> {
-        Answer::ready(self.store.get_some(keys, bytes_max))
+        if keys.len() <= KEYS_AT_ONCE {
+            return Answer::ready(self.store.get_some(keys, bytes_max));
+        }
+        let (store, keys) = (self.store.clone(), keys.to_vec());
+        Answer::later(self.jobs.read(move || store.get_some(&keys, bytes_max)))
     }
 
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {
         let bytes: usize = writes.iter().map(|write| write.batch.byte_len()).sum();
         if writes.iter().any(|write| self.store.would_wait(bytes, options_of(write))) {
-            let outcomes = self.committer.commit(writes);
-            return Answer::later(async move { outcomes.await.map_err(|_| KvsError::Closed) });
+            return Answer::later(self.committer.commit(writes));
         }
         let writes: Vec<(&Batch, WriteOptions)> =
             writes.iter().map(|write| (&write.batch, options_of(write))).collect();
@@ -118,17 +120,18 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
     }
 
     fn scan(&self, scan: Scan) -> Answer<'_, Box<dyn Pages>> {
-        let pool = Arc::clone(&self.pool);
-        self.run(move |store| {
-            let range = store.range((scan.from, scan.to))?;
-            let pages: Box<dyn Pages> =
-                Box::new(StorePages::new(range, scan.reverse, scan.keys_only, pool));
-            Ok(pages)
-        })
+        let (store, jobs) = (self.store.clone(), Arc::clone(&self.jobs));
+        let begin =
+            move |is_wanted: &dyn Fn() -> bool| pages_of(&store.snapshot()?, scan, jobs, is_wanted);
+        Answer::later(self.jobs.scan(begin))
     }
 
     fn walk(&self, cursor: u64, count: usize) -> Answer<'_, Walked> {
-        self.run(move |store| store.walk(cursor, count))
+        let store = self.store.clone();
+        match count <= KEYS_AT_ONCE {
+            true => Answer::later(self.jobs.read(move || store.walk(cursor, count))),
+            false => Answer::later(self.jobs.scan(move |_| store.walk(cursor, count))),
+        }
     }
 
     fn random_key(&self) -> Answer<'_, Option<Vec<u8>>> {
@@ -140,53 +143,63 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
     }
 
     fn clear(&self) -> Answer<'_, ()> {
-        self.run(|store| store.clear())
+        let store = self.store.clone();
+        Answer::later(self.jobs.in_turn(move || store.clear()))
     }
 
     fn sync(&self) -> Answer<'_, ()> {
         let durability = Some(Durability::Always);
         let outcomes = self.committer.commit(vec![Write { durability, ..Write::default() }]);
-        Answer::later(async move {
-            let mut outcomes = outcomes.await.map_err(|_| KvsError::Closed)?;
-            outcomes.pop().unwrap_or(Err(KvsError::Closed)).map(|_| ())
-        })
+        Answer::later(
+            async move { outcomes.await?.pop().unwrap_or(Err(KvsError::JobLost)).map(|_| ()) },
+        )
     }
 
     fn stats(&self) -> Answer<'_, EngineStats> {
-        self.run(|store| check_open(&store).map(|()| stats_of(&store.stats())))
+        let store = self.store.clone();
+        let is_committer_gone = self.committer.is_gone();
+        Answer::later(self.jobs.prompt(move || {
+            check_open(&store)?;
+            let mut stats = store.stats();
+            // Writes that wait are lost until the next start, whatever the store would take.
+            stats.poisoned |= is_committer_gone;
+            Ok(stats_of(&stats))
+        }))
     }
 
     fn snapshot(&self) -> Answer<'_, Box<dyn EngineSnapshot>> {
-        let pool = Arc::clone(&self.pool);
-        self.run(move |store| {
-            let snapshot = Arc::new(store.snapshot()?);
-            let snapshot: Box<dyn EngineSnapshot> = Box::new(StoreSnapshot { snapshot, pool });
+        let (store, jobs) = (self.store.clone(), Arc::clone(&self.jobs));
+        Answer::later(self.jobs.read(move || {
+            let snapshot = store.snapshot()?;
+            let snapshot: Box<dyn EngineSnapshot> = Box::new(StoreSnapshot { snapshot, jobs });
             Ok(snapshot)
-        })
+        }))
     }
 
     fn watch(&self, after: Option<u64>, prefix: &[u8]) -> Answer<'_, Box<dyn Changes>> {
         let watch = self.store.watch(after, prefix);
-        let watchers = Arc::clone(&self.watchers);
+        let (jobs, watchers) = (Arc::clone(&self.jobs), Arc::clone(&self.watchers));
         Answer::ready(watch.map(|watch| {
-            let changes: Box<dyn Changes> = Box::new(StoreChanges::new(watch, watchers));
+            let changes: Box<dyn Changes> = Box::new(StoreChanges::new(watch, jobs, watchers));
             changes
         }))
     }
 
     fn compact(&self) -> Answer<'_, ()> {
-        self.run(|store| store.compact())
+        let store = self.store.clone();
+        Answer::later(self.jobs.in_turn(move || store.compact()))
     }
 
     fn close(&self) -> Answer<'_, ()> {
-        self.run(Store::close)
+        let store = self.store.clone();
+        Answer::later(self.jobs.prompt(move || store.close()))
     }
 }
 
 /// A snapshot of a store.
-struct StoreSnapshot<P> {
-    snapshot: Arc<Snapshot>,
-    pool: Arc<P>,
+struct StoreSnapshot<P: ThreadPool> {
+    snapshot: Snapshot,
+    jobs: Arc<Jobs<P>>,
 }
 
 impl<P: ThreadPool> EngineSnapshot for StoreSnapshot<P> {
@@ -195,18 +208,30 @@ impl<P: ThreadPool> EngineSnapshot for StoreSnapshot<P> {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
-        Answer::ready(keys.iter().map(|key| self.snapshot.get_versioned(key)).collect())
+        let get_many = |snapshot: &Snapshot, keys: &[Bytes]| {
+            keys.iter().map(|key| snapshot.get_versioned(key)).collect()
+        };
+        if keys.len() <= KEYS_AT_ONCE {
+            return Answer::ready(get_many(&self.snapshot, keys));
+        }
+        let (snapshot, keys) = (self.snapshot.clone(), keys.to_vec());
+        Answer::later(self.jobs.read(move || get_many(&snapshot, &keys)))
     }
 
     fn scan(&self, scan: Scan) -> Answer<'_, Box<dyn Pages>> {
-        let (snapshot, pool) = (Arc::clone(&self.snapshot), Arc::clone(&self.pool));
-        Answer::later(run_on(&*self.pool, move || {
-            let range = snapshot.range((scan.from, scan.to))?;
-            let pages: Box<dyn Pages> =
-                Box::new(StorePages::new(range, scan.reverse, scan.keys_only, pool));
-            Ok(pages)
-        }))
+        let (snapshot, jobs) = (self.snapshot.clone(), Arc::clone(&self.jobs));
+        Answer::later(self.jobs.scan(move |is_wanted| pages_of(&snapshot, scan, jobs, is_wanted)))
     }
+}
+
+fn pages_of<P: ThreadPool>(
+    snapshot: &Snapshot,
+    scan: Scan,
+    jobs: Arc<Jobs<P>>,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Box<dyn Pages>> {
+    let range = snapshot.range_while((scan.from, scan.to), is_wanted)?;
+    Ok(Box::new(StorePages::new(range, scan.reverse, scan.keys_only, jobs)))
 }
 
 /// Answers with an error if the store is closed: reading no key finds out.
@@ -275,4 +300,31 @@ fn stats_of(stats: &Stats) -> EngineStats {
 #[expect(clippy::cast_precision_loss, reason = "figures are for people to look at")]
 fn float(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Batch, Committer, Durability, KvsEngine, KvsError, Options, StoreEngine, Write};
+    use crate::engine::conformance::wait;
+    use crate::thread_pool::{SharedQueueThreadPool, ThreadPool};
+
+    #[test]
+    fn without_its_committer_it_says_that_the_outcome_is_unknown_and_that_it_is_not_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = SharedQueueThreadPool::new(1).unwrap();
+        let mut engine = StoreEngine::open(dir.path(), &Options::new(), pool).unwrap();
+        let poisoned = |engine: &StoreEngine<SharedQueueThreadPool>| {
+            let stats = wait(engine.stats()).unwrap();
+            stats.figures.iter().find(|figure| figure.name == "poisoned").unwrap().value
+        };
+        assert_eq!(poisoned(&engine), 0.0);
+        engine.committer = Committer::lost();
+        let mut batch = Batch::new();
+        batch.set("key", "value");
+        let durability = Some(Durability::Always);
+        let lost = wait(engine.write(vec![Write { batch, durability, chained: false }]));
+        assert!(matches!(lost, Err(KvsError::JobLost)), "{lost:?}");
+        assert!(matches!(wait(engine.sync()), Err(KvsError::JobLost)));
+        assert_eq!(poisoned(&engine), 1.0);
+    }
 }

@@ -21,6 +21,8 @@ use crate::error::{KvsError, Result};
 /// How much is read ahead.
 pub(crate) const AHEAD: usize = 256;
 const AHEAD_BYTES: usize = 1 << 20;
+/// How much of the log is gone through at a time, whatever of it is wanted.
+const LOOK_BYTES: u64 = 1 << 20;
 
 /// One change of one key, as a watch gives it.
 ///
@@ -76,6 +78,16 @@ pub(crate) trait Published {
     fn compacted_seq(&self) -> u64;
 }
 
+/// What a look at a log has found.
+pub(crate) enum Look {
+    /// The next change.
+    Change(Change),
+    /// None yet: there is more to go through.
+    GoOn,
+    /// There is no further one yet.
+    End,
+}
+
 /// A place in a log, and what comes behind it.
 pub(crate) struct Feed {
     prefix: Vec<u8>,
@@ -107,8 +119,22 @@ impl Feed {
 
     /// The next change in the log; none: there is no further one yet.
     pub(crate) fn next(&mut self, log: &impl Published) -> Result<Option<Change>> {
-        while self.ahead.is_empty() && self.read(log)? {}
-        Ok(self.ahead.pop_front())
+        loop {
+            match self.look(log)? {
+                Look::Change(change) => return Ok(Some(change)),
+                Look::GoOn => {}
+                Look::End => return Ok(None),
+            }
+        }
+    }
+
+    /// The same for those who must not be away for long: it gives up after a part of the log in
+    /// which nothing is wanted.
+    pub(crate) fn look(&mut self, log: &impl Published) -> Result<Look> {
+        if self.ahead.is_empty() && !self.read(log)? {
+            return Ok(Look::End);
+        }
+        Ok(self.ahead.pop_front().map_or(Look::GoOn, Look::Change))
     }
 
     /// Whether there may be a further change in a log that is published up to this seq.
@@ -180,7 +206,8 @@ impl Feed {
                     expires_at_ms: (expires_at_ms != NEVER).then_some(expires_at_ms),
                 });
             }
-            if self.ahead.len() >= AHEAD || bytes >= AHEAD_BYTES {
+            let is_long = scan.offset() - offset >= LOOK_BYTES;
+            if self.ahead.len() >= AHEAD || bytes >= AHEAD_BYTES || is_long {
                 break;
             }
         }

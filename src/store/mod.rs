@@ -95,6 +95,8 @@ pub use clock_floor::{ClockReset, reset_clock};
 pub use damage::Damage;
 pub use doctor::{Finding, Verdict, doctor};
 pub use feed::Change;
+#[cfg(feature = "server")]
+pub(crate) use feed::Look;
 pub use group::Written;
 pub use inspect::{Content, Inspected, inspect};
 pub use iter::{Iter, Keys, Records};

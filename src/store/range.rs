@@ -61,7 +61,12 @@ pub struct Range {
 }
 
 impl Range {
-    pub(crate) fn new(held: Arc<Held>, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Result<Range> {
+    /// Without an order, it gives up with [`KvsError::JobLost`] when it is not wanted any more.
+    pub(crate) fn new(
+        held: Arc<Held>,
+        (from, to): (Bound<Vec<u8>>, Bound<Vec<u8>>),
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Range> {
         held.check()?;
         if let (
             Bound::Included(low) | Bound::Excluded(low),
@@ -83,16 +88,19 @@ impl Range {
             has_ended: false,
         };
         if range.held.ordered().is_none() {
-            range.sort_all()?;
+            range.sort_all(is_wanted)?;
         }
         Ok(range)
     }
 
     /// Without an order to go by: all keys, sorted.
-    fn sort_all(&mut self) -> Result<()> {
+    fn sort_all(&mut self, is_wanted: &dyn Fn() -> bool) -> Result<()> {
         let mut keys = Vec::new();
         for key in Keys(Iter::new(Arc::clone(&self.held), false)) {
             let key = key?;
+            if !is_wanted() {
+                return Err(KvsError::JobLost);
+            }
             let bounds = (as_slice(&self.from), as_slice(&self.to));
             if RangeBounds::<[u8]>::contains(&bounds, key.as_slice()) {
                 keys.push(key);
@@ -352,8 +360,18 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<Range> {
-        let (from, to) = (owned(bounds.start_bound()), owned(bounds.end_bound()));
-        Range::new(Arc::clone(&self.held), from, to)
+        let bounds = (owned(bounds.start_bound()), owned(bounds.end_bound()));
+        Range::new(Arc::clone(&self.held), bounds, &|| true)
+    }
+
+    /// The same while it is wanted; later it is [`KvsError::JobLost`].
+    #[cfg(feature = "server")]
+    pub(crate) fn range_while(
+        &self,
+        bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Range> {
+        Range::new(Arc::clone(&self.held), bounds, is_wanted)
     }
 
     /// As [`Store::prefix`], of this snapshot.
@@ -368,8 +386,7 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range> {
-        let (from, to) = prefix_bounds(prefix.as_ref());
-        Range::new(Arc::clone(&self.held), from, to)
+        Range::new(Arc::clone(&self.held), prefix_bounds(prefix.as_ref()), &|| true)
     }
 }
 

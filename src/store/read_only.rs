@@ -325,7 +325,8 @@ impl ReadOnlyStore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<Range> {
-        Range::new(self.held(), owned(bounds.start_bound()), owned(bounds.end_bound()))
+        let bounds = (owned(bounds.start_bound()), owned(bounds.end_bound()));
+        Range::new(self.held(), bounds, &|| true)
     }
 
     /// Goes over the keys that begin with a prefix, as [`range`](ReadOnlyStore::range).
@@ -340,8 +341,7 @@ impl ReadOnlyStore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range> {
-        let (from, to) = prefix_bounds(prefix.as_ref());
-        Range::new(self.held(), from, to)
+        Range::new(self.held(), prefix_bounds(prefix.as_ref()), &|| true)
     }
 
     /// The number of keys that have a value. One that has expired since it was read is counted

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::Store;
 use super::core::Core;
+#[cfg(feature = "server")]
+use super::feed::Look;
 use super::feed::{Change, Feed, Published};
 use super::notice::Readable;
 use super::segments::Segments;
@@ -114,6 +116,13 @@ impl Watch {
     pub fn next(&mut self) -> Result<Option<Change>> {
         self.core.check_open()?;
         self.feed.next(&*self.core)
+    }
+
+    /// As [`next`](Watch::next), but it comes back after a part of the log.
+    #[cfg(feature = "server")]
+    pub(crate) fn look(&mut self) -> Result<Look> {
+        self.core.check_open()?;
+        self.feed.look(&*self.core)
     }
 
     /// Waits until there may be a further change, for so long at most. False: the time is over.

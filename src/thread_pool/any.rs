@@ -111,4 +111,12 @@ impl ThreadPool for AnyThreadPool {
             AnyThreadPool::Naive(pool) => pool.spawn(job),
         }
     }
+
+    fn threads(&self) -> usize {
+        match self {
+            AnyThreadPool::Shared(pool) => pool.threads(),
+            AnyThreadPool::Rayon(pool) => pool.threads(),
+            AnyThreadPool::Naive(pool) => pool.threads(),
+        }
+    }
 }

@@ -10,7 +10,9 @@ mod any;
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 
@@ -38,6 +40,17 @@ pub trait ThreadPool: Send + Sync + 'static {
     fn spawn<F>(&self, job: F)
     where
         F: FnOnce() + Send + 'static;
+
+    /// How many jobs run at the same time, at most; 1 for a pool that does not say.
+    ///
+    /// ```
+    /// use kvs::thread_pool::{SharedQueueThreadPool, ThreadPool};
+    /// assert_eq!(SharedQueueThreadPool::new(4)?.threads(), 4);
+    /// # Ok::<(), kvs::KvsError>(())
+    /// ```
+    fn threads(&self) -> usize {
+        1
+    }
 }
 
 /// Runs a job on a pool and waits for its answer without blocking the caller's thread.
@@ -58,6 +71,43 @@ where
         let _ = sender.send(job());
     });
     async move { receiver.await.unwrap_or(Err(KvsError::JobLost)) }
+}
+
+/// What a pool runs.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// The answer of a job, when it has one; [`KvsError::JobLost`] if it comes to none.
+pub(crate) struct JobAnswer<T>(oneshot::Receiver<Result<T>>);
+
+impl<T> JobAnswer<T> {
+    pub(crate) fn of(receiver: oneshot::Receiver<Result<T>>) -> JobAnswer<T> {
+        JobAnswer(receiver)
+    }
+}
+
+impl<T> Future for JobAnswer<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        Pin::new(&mut self.0).poll(context).map(|it| it.unwrap_or(Err(KvsError::JobLost)))
+    }
+}
+
+/// As [`run_on`], where whoever asked may lose interest: the job is not begun when its answer was
+/// dropped, and it can ask whether that is so while it runs.
+pub(crate) fn run_while_wanted<T: Send + 'static>(
+    spawn: impl FnOnce(Job),
+    job: impl FnOnce(&dyn Fn() -> bool) -> Result<T> + Send + 'static,
+) -> JobAnswer<T> {
+    let (sender, receiver) = oneshot::channel();
+    spawn(Box::new(move || {
+        if !sender.is_canceled() {
+            let answer = job(&|| !sender.is_canceled());
+            // Nobody may be waiting any more.
+            let _ = sender.send(answer);
+        }
+    }));
+    JobAnswer::of(receiver)
 }
 
 /// Refuses a pool without threads.

@@ -37,4 +37,8 @@ impl ThreadPool for RayonThreadPool {
     {
         self.0.spawn(job);
     }
+
+    fn threads(&self) -> usize {
+        self.0.current_num_threads()
+    }
 }

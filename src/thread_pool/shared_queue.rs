@@ -5,10 +5,8 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::{ThreadPool, check_threads, no_thread};
+use super::{Job, ThreadPool, check_threads, no_thread};
 use crate::error::Result;
-
-type Job = Box<dyn FnOnce() + Send>;
 
 /// A fixed number of threads that take jobs from one queue, in the order in which they came.
 ///
@@ -55,6 +53,10 @@ impl ThreadPool for SharedQueueThreadPool {
             // Its receivers live as long as the threads, and those as long as this sender.
             let _ = queue.send(Box::new(job));
         }
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.len()
     }
 }
 

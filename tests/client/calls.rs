@@ -3,8 +3,10 @@
 use kvs::client::{ClientError, ErrorCode, Swap};
 use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
-use kvs::protocol::proto::messages::{CompareAndSwapResponse, Limits, WriteResponse};
-use kvs::{Expected, SetOptions};
+use kvs::protocol::proto::messages::{
+    CompareAndSwapResponse, GetManyResponse, GetResponse, Limits, WriteResponse,
+};
+use kvs::{Batch, Durability, Expected, SetOptions, WriteOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
@@ -275,4 +277,110 @@ async fn garbage_breaks_the_connection_and_nothing_else() {
     let client = quick().connect(addr).await.unwrap();
     assert_eq!(client.get("key").await.unwrap().as_deref(), Some(&b"key"[..]));
     script.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_whose_outcome_the_server_does_not_know_is_not_sent_again() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        for code in [ErrorCode::ShuttingDown, ErrorCode::Busy] {
+            let (id, asked) = peer.request().await;
+            assert!(matches!(asked, Asked::Set(_)), "{asked:?}");
+            let Kind::Error(mut failed) = error(code) else { unreachable!() };
+            failed.outcome_unknown = true;
+            peer.respond(id, Kind::Error(failed)).await;
+        }
+        let (id, get) = peer.request().await;
+        peer.respond(id, value(&key_of(&get))).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    for code in [ErrorCode::ShuttingDown, ErrorCode::Busy] {
+        let failed = client.set("key", "value").await.unwrap_err();
+        assert_eq!(failed.code(), code);
+        assert!(failed.is_outcome_unknown(), "{failed}");
+    }
+    client.get("what comes next is this").await.unwrap();
+    script.await.unwrap();
+}
+
+/// An element of two bytes takes a hundred in memory.
+#[tokio::test]
+async fn a_response_of_very_many_elements_is_not_taken() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        let (id, _) = peer.request().await;
+        let answers = vec![GetResponse::default(); 100_001];
+        peer.respond(id, Kind::GetMany(GetManyResponse { answers })).await;
+        assert!(peer.request_or_end().await.is_none());
+        let mut peer = fake.greet().await;
+        let (id, _) = peer.request().await;
+        let answers = vec![GetResponse::default(); 2];
+        peer.respond(id, Kind::GetMany(GetManyResponse { answers })).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    assert_eq!(client.get_many(["a", "b"]).await.unwrap(), [None, None]);
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn more_elements_than_the_server_takes_are_not_sent() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.accept().await;
+        peer.greet(Limits { elements_max: 10, ..Limits::default() }).await;
+        let (id, get) = peer.request().await;
+        peer.respond(id, value(&key_of(&get))).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    let refused = client.get_many(["key"; 11]).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidRequest);
+    let mut batch = Batch::new();
+    for key in 0..10 {
+        batch.set(format!("{key}"), "value");
+    }
+    batch.require("key", Expected::Absent);
+    let refused = client.write(&batch).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidRequest);
+    client.get("what comes next is this").await.unwrap();
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn each_write_can_ask_for_its_durability() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        let mut asked = Vec::new();
+        for _ in 0..7 {
+            let (id, request) = peer.request().await;
+            asked.push(match &request {
+                Asked::Remove(it) => it.durability,
+                Asked::CompareAndSwap(it) => it.durability,
+                Asked::Increment(it) => it.durability,
+                Asked::Append(it) => it.durability,
+                Asked::Expire(it) => it.durability,
+                other => panic!("{other:?}"),
+            });
+            peer.respond(id, error(ErrorCode::Internal)).await;
+        }
+        asked
+    });
+    let client = quick().connect(addr).await.unwrap();
+    let always = WriteOptions::new().durability(Durability::Always);
+    client.remove_opt("key", always).await.unwrap_err();
+    let swapped = client.compare_and_swap_opt("key", Expected::Absent, Some("value"), always);
+    swapped.await.unwrap_err();
+    client.increment_opt("key", 1, always).await.unwrap_err();
+    client.append_opt("key", "value", always).await.unwrap_err();
+    client.expire_at_opt("key", 1, always).await.unwrap_err();
+    client.expire_after_opt("key", 1, always).await.unwrap_err();
+    client.persist_opt("key", always).await.unwrap_err();
+    let always: i32 = kvs::protocol::proto::messages::Durability::Always.into();
+    assert_eq!(script.await.unwrap(), [always; 7]);
 }

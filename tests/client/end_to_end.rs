@@ -104,6 +104,26 @@ fn changes_are_watched() {
     assert!(watch.wait().unwrap().success());
 }
 
+/// All changes of a batch have one seq, and not all of them may have come.
+#[test]
+fn a_watch_goes_on_in_the_middle_of_a_batch() {
+    let server = Server::start(&[]);
+    fs::write(server.path("batch"), "set b/1 1\nset b/2 2\nset b/3 3\n").unwrap();
+    server.run(&["batch", "batch"]).succeeded();
+    let first = server.run(&["watch", "--after", "0", "--limit", "2"]);
+    let lines: Vec<(&str, &str)> =
+        first.succeeded().lines().map(|line| line.split_once('\t').unwrap()).collect();
+    assert_eq!(
+        lines.iter().map(|line| line.1).collect::<Vec<_>>(),
+        ["set\t-\tb/1\t1", "set\t-\tb/2\t2"]
+    );
+    let seq: u64 = lines[1].0.parse().unwrap();
+    assert_eq!(lines[0].0, lines[1].0);
+    let after = (seq - 1).to_string();
+    let rest = server.run(&["watch", "--after", &after, "--skip", "2", "--limit", "1"]);
+    rest.printed(&format!("{seq}\tset\t-\tb/3\t3\n"));
+}
+
 #[test]
 fn it_is_measured() {
     let server = Server::start(&[]);

@@ -66,6 +66,54 @@ async fn a_scan_goes_on_behind_the_last_key_when_its_connection_breaks() {
 }
 
 #[tokio::test]
+async fn a_scan_goes_on_when_its_server_shuts_down() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        let (id, _) = scan_request(&mut peer).await;
+        peer.respond(id, page(&["k1"])).await;
+        peer.respond(id, error(ErrorCode::ShuttingDown)).await;
+        let (id, scan) = scan_request(&mut peer).await;
+        assert_eq!(scan.from, excluded("k1"));
+        peer.respond(id, error(ErrorCode::ShuttingDown)).await;
+        drop(peer);
+        let mut peer = fake.greet().await;
+        let (id, scan) = scan_request(&mut peer).await;
+        assert_eq!(scan.from, excluded("k1"));
+        peer.respond(id, page(&["k2"])).await;
+        peer.respond(id, Kind::StreamEnd(StreamEnd::default())).await;
+    });
+    let client = quick().connect(addr).await.unwrap();
+    let mut scan = client.scan(ScanOptions::new());
+    let mut keys = Vec::new();
+    while let Some((key, _)) = scan.next().await.unwrap() {
+        keys.push(key);
+    }
+    assert_eq!(keys, [b"k1", b"k2"]);
+    script.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_scan_of_a_server_that_only_shuts_down_says_so() {
+    let fake = Fake::bind().await;
+    let addr = fake.addr;
+    let script = script(async move {
+        let mut peer = fake.greet().await;
+        while let Some((id, asked)) = peer.request_or_end().await {
+            if matches!(asked, Asked::Scan(_)) {
+                peer.respond(id, error(ErrorCode::ShuttingDown)).await;
+            }
+        }
+    });
+    let client = quick().timeout_ms(100).connect(addr).await.unwrap();
+    let failed = client.scan(ScanOptions::new()).next().await.unwrap_err();
+    assert_eq!(failed.code(), ErrorCode::ShuttingDown, "{failed}");
+    drop(client);
+    script.await.unwrap();
+}
+
+#[tokio::test]
 async fn backwards_it_goes_on_before_the_last_key() {
     let fake = Fake::bind().await;
     let addr = fake.addr;

@@ -149,5 +149,8 @@ fn the_checks_can_fail() {
     ] {
         assert!(told.contains(&format!("\n{name}: ")), "{name} is not in {told}");
     }
-    assert!(!told.contains("\nimpossible_expiries: "), "{told}");
+    // It leaves the reading of some keys to what every engine has.
+    for name in ["impossible_expiries", "some_of_many_keys", "batches_are_seen_whole_in_part"] {
+        assert!(!told.contains(&format!("\n{name}: ")), "{told}");
+    }
 }

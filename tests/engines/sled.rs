@@ -162,3 +162,23 @@ fn every_key_can_come_by_chance() {
     }
     assert_eq!(found.len(), keys.len());
 }
+
+/// Writes take out what has expired, in passing; that this fails is not the write's failure.
+#[test]
+fn a_write_that_was_done_is_answered_so_though_what_comes_with_it_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path()).unwrap();
+    set(&engine, "before", "value");
+    engine.close().unwrap();
+    let db = ::sled::open(dir.path()).unwrap();
+    db.open_tree("records.1").unwrap().insert("damaged", "short").unwrap();
+    drop(db);
+    let engine = open(dir.path()).unwrap();
+    for value in ["1", "2"] {
+        let mut batch = Batch::new();
+        batch.set_until("expiring", "value", engine.now_ms() + 3_600_000).set("key", value);
+        engine.write(&[Write { batch, ..Write::default() }]).unwrap().remove(0).unwrap();
+        assert_eq!(get(&engine, "key").as_deref(), Some(value.as_bytes()));
+    }
+    assert!(matches!(engine.len(), Err(KvsError::Engine { .. })));
+}

@@ -12,7 +12,8 @@ use kvs::client::BlockingKvsClient;
 const EXAMPLES: &str = "\
 Examples:
   kvs-client watch --prefix user/
-  kvs-client watch --after 1234 --json";
+  kvs-client watch --after 1234 --json
+  kvs-client watch --after 1233 --skip 2     two lines with the seq 1234 were printed before";
 
 /// Print what is committed, in that order, as it comes
 ///
@@ -23,13 +24,18 @@ Examples:
 ///
 /// Goes on until it is interrupted, nobody reads its output, or the server cannot be reached for
 /// longer than --timeout-ms; a connection that breaks is made again, and no change is left out or
-/// comes twice. To go on later, say the last seq that was printed: --after SEQ.
+/// comes twice. To go on later, say the seq before the last one that was printed, and how many
+/// lines had the last one: --after SEQ --skip N. With the last seq itself, what was still to come
+/// of its batch would be left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Only what came after the write with this seq; 0: everything [default: from now on]
     #[arg(long, value_name = "SEQ")]
     after: Option<u64>,
+    /// Leave out the first so many changes
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    skip: u64,
     /// Only keys that begin with this
     #[arg(long)]
     prefix: Option<OsString>,
@@ -47,7 +53,7 @@ pub fn run(client: &BlockingKvsClient, args: Args) -> Result<(), Failure> {
     let mut watch = client.watch(args.after, prefix)?;
     let mut output = Output::create(None)?;
     let mut line = Vec::new();
-    let mut left = args.limit.unwrap_or(u64::MAX);
+    let (mut skip, mut left) = (args.skip, args.limit.unwrap_or(u64::MAX));
     while left > 0 {
         let change = match watch.next_within(Duration::ZERO)? {
             Some(change) => change,
@@ -57,6 +63,10 @@ pub fn run(client: &BlockingKvsClient, args: Args) -> Result<(), Failure> {
                 watch.next()?
             }
         };
+        if skip > 0 {
+            skip -= 1;
+            continue;
+        }
         line.clear();
         changes::format(&change, args.json, &mut line)?;
         output.write(&line)?;

@@ -31,8 +31,9 @@ Examples:
 ///
 /// Works beside a process that has the store open, and changes nothing: looks every 50 ms for what
 /// that one has published. Goes on until it is interrupted (SIGINT, SIGTERM: ends with 0), or
-/// nobody reads its output. To go on later, say the last seq that was printed: --after SEQ. What
-/// compaction has gone through before it could be read is gone; that ends it with an error.
+/// nobody reads its output. To go on later, say the last seq of which all changes were printed:
+/// --after SEQ; that is the last one, unless nobody read its output. What compaction has gone
+/// through before it could be read is gone; that ends it with an error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -8,6 +8,7 @@ use super::subject::{Subject, everything, get, read_all, wait, write};
 use crate::batch::{Batch, Expected};
 use crate::engine::KvsEngine;
 use crate::error::Result;
+use crate::store::Versioned;
 
 const THREADS: u32 = 8;
 
@@ -71,8 +72,27 @@ pub(super) fn counters_add_up(it: &mut Subject) -> Result<()> {
 
 /// Of a batch, `get_many` sees all or nothing.
 pub(super) fn batches_are_seen_whole(it: &mut Subject) -> Result<()> {
+    seen_whole(it, 10, |engine, keys| wait(engine.get_many(keys)))
+}
+
+/// So does `get_some`, as far as it reads, also of more keys than it may read first.
+pub(super) fn batches_are_seen_whole_in_part(it: &mut Subject) -> Result<()> {
+    seen_whole(it, 70, |engine, keys| {
+        let some = wait(engine.get_some(keys, usize::MAX))?;
+        assert_eq!(some.len(), keys.len(), "nothing is too long here");
+        Ok(some)
+    })?;
+    seen_whole(it, 70, |engine, keys| wait(engine.get_some(keys, 150)))
+}
+
+/// Reads keys beside writers of batches, each of all keys.
+fn seen_whole(
+    it: &Subject,
+    keys: u32,
+    read: impl Fn(&dyn KvsEngine, &[Bytes]) -> Result<Vec<Option<Versioned>>> + Sync,
+) -> Result<()> {
     const ROUNDS: u32 = 50;
-    let keys: Vec<Bytes> = (0..10).map(|key| Bytes::from(format!("key {key}"))).collect();
+    let keys: Vec<Bytes> = (0..keys).map(|key| Bytes::from(format!("key {key}"))).collect();
     let is_over = AtomicBool::new(false);
     let job = |engine: &dyn KvsEngine, thread: u32| {
         if thread.is_multiple_of(2) {
@@ -86,8 +106,8 @@ pub(super) fn batches_are_seen_whole(it: &mut Subject) -> Result<()> {
             return Ok(());
         }
         while !is_over.load(Ordering::Relaxed) {
-            let found = wait(engine.get_many(&keys))?;
-            let seq = |found: &Option<crate::Versioned>| found.as_ref().map(|it| it.seq);
+            let found = read(engine, &keys)?;
+            let seq = |found: &Option<Versioned>| found.as_ref().map(|it| it.seq);
             let first = found.first().and_then(seq);
             assert!(found.iter().all(|found| seq(found) == first), "half a batch was seen");
             if first.is_some() && thread % 4 == 1 {
@@ -103,7 +123,9 @@ pub(super) fn batches_are_seen_whole(it: &mut Subject) -> Result<()> {
         is_over.store(true, Ordering::Relaxed);
         Ok(())
     };
-    beside(it, job, own)
+    let read = beside(it, job, own);
+    wait(it.engine.clear())?;
+    read
 }
 
 /// Keys that stay come in each scan and each walk, whatever the writers do.

@@ -1,6 +1,6 @@
 //! What watches of the engine `memory` read: the last changes, kept only while there is one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
 use crate::error::{KvsError, Result};
@@ -20,11 +20,16 @@ pub(super) struct Feed {
     /// The highest seq of those that are not kept any more.
     floor: u64,
     watches: usize,
-    wakers: Vec<Waker>,
+    /// How many watches have begun: the number of the next one.
+    begun: u64,
+    /// Those who wait, by the number of their watch.
+    wakers: BTreeMap<u64, Waker>,
 }
 
 /// How far a watch has come.
 pub(super) struct Place {
+    /// The number of the watch.
+    number: u64,
     /// The number of the change that is next.
     next: u64,
     /// What it begins behind, which may be yet to come.
@@ -41,12 +46,15 @@ impl Feed {
             return Err(KvsError::HistoryGone { seq: after, floor: self.floor });
         }
         self.watches += 1;
+        self.begun += 1;
         let known = self.changes.partition_point(|change| change.seq <= after);
-        Ok(Place { next: self.first + known as u64, after, seq: after })
+        let next = self.first + known as u64;
+        Ok(Place { number: self.begun, next, after, seq: after })
     }
 
     /// Ends a watch.
-    pub(super) fn end(&mut self, seq: u64) {
+    pub(super) fn end(&mut self, place: &Place, seq: u64) {
+        self.wakers.remove(&place.number);
         self.watches = self.watches.saturating_sub(1);
         if self.watches == 0 {
             self.forget(seq);
@@ -111,19 +119,39 @@ impl Feed {
         Ok(found)
     }
 
-    /// Wakes a task at the next change.
-    pub(super) fn wake_later(&mut self, waker: &Waker) {
-        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
-            self.wakers.push(waker.clone());
-        }
+    /// Wakes the task of a watch at the next change.
+    pub(super) fn wake_later(&mut self, place: &Place, waker: &Waker) {
+        self.wakers.insert(place.number, waker.clone());
     }
 
     /// Those who wait.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.wakers)
+        std::mem::take(&mut self.wakers).into_values().collect()
     }
 }
 
 fn bytes_of(change: &Change) -> usize {
     change.key.len() + change.value.as_ref().map_or(0, |value| value.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::Feed;
+
+    #[test]
+    fn nothing_is_left_of_a_watch_that_has_ended() {
+        let mut feed = Feed::default();
+        let waits = feed.begin(None, 0).unwrap();
+        feed.wake_later(&waits, Waker::noop());
+        for _ in 0..10 {
+            let place = feed.begin(None, 0).unwrap();
+            feed.wake_later(&place, Waker::noop());
+            feed.wake_later(&place, Waker::noop());
+            feed.end(&place, 0);
+        }
+        assert_eq!(feed.wakers.len(), 1);
+        assert_eq!(feed.take_wakers().len(), 1);
+    }
 }

@@ -168,7 +168,16 @@ impl KvsEngine for MemoryEngine {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
-        Answer::ready(self.shared.with(|state, now_ms| Ok(get_many(&state.records, keys, now_ms))))
+        self.get_some(keys, usize::MAX)
+    }
+
+    fn get_some<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        let get = |state: &State, now_ms| Ok(get_some(&state.records, keys, bytes_max, now_ms));
+        Answer::ready(self.shared.with(get))
     }
 
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {
@@ -254,12 +263,24 @@ impl KvsEngine for MemoryEngine {
     }
 }
 
-fn get_many(records: &Records, keys: &[Bytes], now_ms: u64) -> Vec<Option<Versioned>> {
-    let get = |key: &Bytes| {
-        let record = records.get(&**key)?;
-        (!record.is_over(now_ms)).then(|| versioned(record, false))
-    };
-    keys.iter().map(get).collect()
+/// As many of the first keys as have so many bytes of values.
+fn get_some(
+    records: &Records,
+    keys: &[Bytes],
+    bytes_max: usize,
+    now_ms: u64,
+) -> Vec<Option<Versioned>> {
+    let (mut all, mut bytes) = (Vec::new(), 0);
+    for key in keys {
+        let record = records.get(&**key).filter(|record| !record.is_over(now_ms));
+        let found = record.map(|record| versioned(record, false));
+        bytes += found.as_ref().map_or(0, |found| found.value.len());
+        all.push(found);
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    all
 }
 
 /// A scan of the state as it is at each page.
@@ -294,8 +315,8 @@ impl EngineSnapshot for MemorySnapshot {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
-        let found = self.shared.with(|_, _| Ok(get_many(&self.records, keys, self.now_ms)));
-        Answer::ready(found)
+        let get = |_: &State, _| Ok(get_some(&self.records, keys, usize::MAX, self.now_ms));
+        Answer::ready(self.shared.with(get))
     }
 
     fn scan(&self, scan: Scan) -> Answer<'_, Box<dyn Pages>> {
@@ -340,7 +361,7 @@ impl Changes for MemoryChanges {
             let changes = self.shared.with_mut(|state, _| {
                 let changes = state.feed.read(&mut self.place, &self.prefix, count)?;
                 if changes.is_empty() {
-                    state.feed.wake_later(context.waker());
+                    state.feed.wake_later(&self.place, context.waker());
                 }
                 Ok(changes)
             });
@@ -355,7 +376,7 @@ impl Changes for MemoryChanges {
 impl Drop for MemoryChanges {
     fn drop(&mut self) {
         if let Some(state) = self.shared.change().as_mut() {
-            state.feed.end(state.seq);
+            state.feed.end(&self.place, state.seq);
         }
     }
 }

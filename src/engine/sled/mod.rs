@@ -108,6 +108,15 @@ fn failed(action: &'static str, directory: &Path, error: ::sled::Error) -> KvsEr
     }
 }
 
+/// An error that came after something was applied, or half-way. As it is, it may say that nothing
+/// was: that is for those who are certain.
+fn in_doubt(error: KvsError) -> KvsError {
+    match error {
+        KvsError::Io { .. } | KvsError::Engine { .. } => error,
+        error => KvsError::Engine { engine: NAME, source: Arc::new(error) },
+    }
+}
+
 impl BlockingEngine for SledKvsEngine {
     fn name(&self) -> &'static str {
         NAME
@@ -122,21 +131,29 @@ impl BlockingEngine for SledKvsEngine {
     }
 
     fn get_many(&self, keys: &[Bytes]) -> Result<Vec<Option<Versioned>>> {
+        self.get_some(keys, usize::MAX)
+    }
+
+    fn get_some(&self, keys: &[Bytes], bytes_max: usize) -> Result<Vec<Option<Versioned>>> {
         let opened = self.opened();
         let opened = opened.as_ref().ok_or(KvsError::Closed)?;
         // No batch is half applied for sled's single reads; several are kept together here.
         let alone =
             (keys.len() > 1).then(|| opened.writer.read().unwrap_or_else(PoisonError::into_inner));
         let now_ms = self.time.now_ms();
-        let get = |key: &Bytes| {
-            let bytes = opened.get(key)?;
-            let record = bytes.as_deref().map(Record::decode).transpose()?;
-            let found = record.filter(|record| !record.is_over(now_ms));
-            Ok(found.map(|record| record.to_versioned(false)))
-        };
-        let found = keys.iter().map(get).collect();
+        let (mut all, mut bytes) = (Vec::new(), 0);
+        for key in keys {
+            let found = opened.get(key)?;
+            let record = found.as_deref().map(Record::decode).transpose()?;
+            let record = record.filter(|record| !record.is_over(now_ms));
+            bytes += record.map_or(0, |record| record.value.len());
+            all.push(record.map(|record| record.to_versioned(false)));
+            if bytes >= bytes_max {
+                break;
+            }
+        }
         drop(alone);
-        found
+        Ok(all)
     }
 
     fn write(&self, writes: &[Write]) -> Result<Vec<Result<Written>>> {
@@ -151,7 +168,7 @@ impl BlockingEngine for SledKvsEngine {
         let mut outcomes = apply_each(writes, apply);
         let done = writes.iter().zip(&outcomes);
         if done.into_iter().any(|(write, outcome)| asks(write) && outcome.is_ok())
-            && let Err(error) = opened.flush()
+            && let Err(error) = opened.flush().map_err(in_doubt)
         {
             for (write, outcome) in writes.iter().zip(&mut outcomes) {
                 if asks(write) && outcome.is_ok() {
@@ -225,6 +242,9 @@ impl BlockingEngine for SledKvsEngine {
         let opened = self.opened();
         let opened = opened.as_ref().ok_or(KvsError::Closed)?;
         let mut writer = opened.writer.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = writer.sweep_error.take() {
+            return Err(error);
+        }
         opened.sweep(&mut writer, self.time.now_ms(), SWEPT_BY_COUNT)?;
         Ok(writer.keys)
     }
@@ -271,5 +291,23 @@ impl Drop for SledKvsEngine {
     fn drop(&mut self) {
         // Who wants to know about errors closes it.
         let _ = self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, KvsError, in_doubt};
+
+    #[test]
+    fn what_was_applied_is_not_said_to_have_left_nothing() {
+        let io = |kind: std::io::ErrorKind| KvsError::io("sync", "db".as_ref(), kind.into());
+        let full = in_doubt(io(std::io::ErrorKind::StorageFull));
+        assert!(matches!(full, KvsError::Engine { .. }), "{full}");
+        assert!(full.to_string().contains("no space left"), "{full}");
+        let failed = in_doubt(io(std::io::ErrorKind::Other));
+        assert!(matches!(failed, KvsError::Io { .. }), "{failed}");
+        let other = KvsError::Engine { engine: "sled", source: Arc::new(failed) };
+        assert!(matches!(in_doubt(other), KvsError::Engine { .. }));
+        assert!(matches!(in_doubt(KvsError::Closed), KvsError::Engine { .. }));
     }
 }

@@ -15,7 +15,7 @@ use ::sled::{Config, Db, Tree};
 use super::cursors::Cursors;
 use super::record::Record;
 use super::write::Writer;
-use super::{NAME, failed};
+use super::{NAME, failed, in_doubt};
 use crate::engine::memory::random;
 use crate::error::{KvsError, Result};
 use crate::options::{Durability, Options};
@@ -51,6 +51,9 @@ pub(super) struct Opened {
     pub(super) records: Tree,
     pub(super) writer: RwLock<Writer>,
     pub(super) cursors: Mutex<Cursors>,
+    /// Why it is not certain which tree has the records for the next open; then nothing more is
+    /// written.
+    doubt: Option<Arc<KvsError>>,
     /// The last to go: until then sled is at work.
     _lock: Box<dyn DiskLock>,
 }
@@ -148,7 +151,17 @@ fn load(directory: PathBuf, db: Db, lock: Box<dyn DiskLock>) -> Result<(Opened, 
     let writer = RwLock::new(Writer::new(next_seq, keys, expiring));
     let cursors = Mutex::new(Cursors::new(random()?));
     let time = Time::new(Arc::new(RealClock), floor_ms);
-    let opened = Opened { directory, db, about, generation, records, writer, cursors, _lock: lock };
+    let opened = Opened {
+        directory,
+        db,
+        about,
+        generation,
+        records,
+        writer,
+        cursors,
+        doubt: None,
+        _lock: lock,
+    };
     Ok((opened, time))
 }
 
@@ -170,24 +183,48 @@ fn count(records: &Tree, directory: &Path) -> Result<(u64, u64)> {
 impl Opened {
     /// Makes everything durable.
     pub(super) fn flush(&self) -> Result<()> {
+        self.check_writable()?;
         let flushed = self.db.flush();
         flushed.map(|_| ()).map_err(|error| failed("sync", &self.directory, error))
     }
 
+    /// Refuses to write if it is not certain in which tree an open would look for that.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        match &self.doubt {
+            Some(cause) => Err(KvsError::Poisoned { cause: Arc::clone(cause) }),
+            None => Ok(()),
+        }
+    }
+
     /// Removes all records at once: the next tree takes the place of this one.
     pub(super) fn clear(&mut self) -> Result<()> {
-        let directory = self.directory.clone();
-        let io = |error| failed("write", &directory, error);
+        self.clear_with(Opened::flush)
+    }
+
+    fn clear_with(&mut self, flush: impl FnOnce(&Opened) -> Result<()>) -> Result<()> {
+        self.check_writable()?;
         let next = self.generation + 1;
-        let records = self.db.open_tree(tree_name(next)).map_err(io)?;
-        self.about.insert(ABOUT_RECORDS, &next.to_le_bytes()).map_err(io)?;
-        self.flush()?;
+        let records = self.db.open_tree(tree_name(next));
+        let records = records.map_err(|error| failed("write", &self.directory, error))?;
+        if let Err(error) = self.note_tree(next).and_then(|()| flush(self)) {
+            // Writes go on into this tree: no open may take the next one for theirs.
+            if let Err(error) = self.note_tree(self.generation) {
+                self.doubt = Some(Arc::new(error));
+            }
+            return Err(in_doubt(error));
+        }
         let old = tree_name(self.generation);
         (self.generation, self.records) = (next, records);
         self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).cleared();
         // If this fails, the next open drops it.
         let _ = self.db.drop_tree(old);
         Ok(())
+    }
+
+    /// Notes which tree has the records.
+    fn note_tree(&self, generation: u64) -> Result<()> {
+        let noted = self.about.insert(ABOUT_RECORDS, &generation.to_le_bytes());
+        noted.map(|_| ()).map_err(|error| failed("write", &self.directory, error))
     }
 
     /// Notes what need not be found out again, makes everything durable, and lets the directory
@@ -221,5 +258,43 @@ impl Opened {
             noted.map_err(|error| failed("write", &self.directory, error))?;
         }
         self.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, PoisonError};
+
+    use super::{KvsError, Opened, open};
+    use crate::{Batch, Durability};
+
+    fn write(opened: &Opened, key: &str) -> crate::Result<crate::Written> {
+        let mut batch = Batch::new();
+        batch.set(key, "value");
+        let mut writer = opened.writer.write().unwrap_or_else(PoisonError::into_inner);
+        opened.write(&mut writer, &batch, 1)
+    }
+
+    #[test]
+    fn a_clear_that_failed_takes_no_later_writes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut opened, _) = open(dir.path(), Durability::Os).unwrap();
+        write(&opened, "before").unwrap();
+        let failed = opened.clear_with(|_| Err(KvsError::DiskFull { path: "db".into() }));
+        assert!(matches!(failed, Err(KvsError::Engine { .. })), "{failed:?}");
+        write(&opened, "after").unwrap();
+        opened.close(1).unwrap();
+        let (mut opened, _) = open(dir.path(), Durability::Os).unwrap();
+        assert!(
+            opened.get(b"before").unwrap().is_some() && opened.get(b"after").unwrap().is_some()
+        );
+        opened.clear().unwrap();
+        assert!(opened.get(b"before").unwrap().is_none());
+        // Where the number cannot be put back either, nothing more is written.
+        opened.doubt = Some(Arc::new(KvsError::Closed));
+        assert!(matches!(write(&opened, "later"), Err(KvsError::Poisoned { .. })));
+        assert!(matches!(opened.clear(), Err(KvsError::Poisoned { .. })));
+        assert!(matches!(opened.flush(), Err(KvsError::Poisoned { .. })));
+        assert!(matches!(opened.close(1), Err(KvsError::Poisoned { .. })));
     }
 }

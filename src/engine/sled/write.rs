@@ -9,12 +9,12 @@ use std::ops::Bound;
 
 use ::sled::{Batch as SledBatch, IVec};
 
-use super::failed;
 use super::open::{ABOUT_RESERVED, Opened};
 use super::record::{Record, encode};
+use super::{failed, in_doubt};
 use crate::batch::{Batch, Operation};
 use crate::engine::checks::{check_limits, check_requirements, last_operations};
-use crate::error::Result;
+use crate::error::{KvsError, Result};
 use crate::store::Written;
 
 /// How many versions are reserved on disk at a time: an open after a crash goes on behind them.
@@ -35,20 +35,43 @@ pub(super) struct Writer {
     pub(super) reclaimed: u64,
     /// The key behind which the sweep goes on; none: at the first.
     swept: Option<IVec>,
+    /// Why a sweep beside a write failed: for whoever counts next. The write itself was done.
+    pub(super) sweep_error: Option<KvsError>,
 }
 
 impl Writer {
     pub(super) fn new(next_seq: u64, keys: u64, expiring: u64) -> Writer {
-        Writer { next_seq, reserved_seq: next_seq, keys, expiring, reclaimed: 0, swept: None }
+        Writer {
+            next_seq,
+            reserved_seq: next_seq,
+            keys,
+            expiring,
+            reclaimed: 0,
+            swept: None,
+            sweep_error: None,
+        }
     }
 
     /// Everything was removed.
     pub(super) fn cleared(&mut self) {
         (self.keys, self.expiring, self.swept) = (0, 0, None);
     }
+}
 
-    /// A record came in the place of another, or none in the place of it, or it in that of none.
-    fn count(&mut self, before: Option<&Record<'_>>, after: Option<Option<u64>>) {
+/// How many keys there are after a batch, and how many of them expire some time.
+struct Counts {
+    keys: u64,
+    expiring: u64,
+}
+
+impl Counts {
+    /// As they are before it.
+    fn of(writer: &Writer) -> Counts {
+        Counts { keys: writer.keys, expiring: writer.expiring }
+    }
+
+    /// A record comes in the place of another, or none in the place of it, or it in that of none.
+    fn add(&mut self, before: Option<&Record<'_>>, after: Option<Option<u64>>) {
         let expires = |it: Option<Option<u64>>| u64::from(it.is_some_and(|it| it.is_some()));
         let before = before.map(Record::expiry);
         self.keys = self.keys + u64::from(after.is_some()) - u64::from(before.is_some());
@@ -59,6 +82,7 @@ impl Writer {
 impl Opened {
     /// Writes a batch, all or nothing; not durable yet.
     pub(super) fn write(&self, writer: &mut Writer, batch: &Batch, now_ms: u64) -> Result<Written> {
+        self.check_writable()?;
         check_limits(batch, now_ms)?;
         check_requirements(batch, |required| {
             let bytes = self.get(&required.key)?;
@@ -70,7 +94,7 @@ impl Opened {
         let operations = last_operations(batch);
         let mut existed = false;
         let mut changes = SledBatch::default();
-        let mut counts = Vec::with_capacity(operations.len());
+        let mut counts = Counts::of(writer);
         for operation in &operations {
             let before = self.get(operation.key())?;
             let record = before.as_deref().map(Record::decode).transpose()?;
@@ -87,14 +111,14 @@ impl Opened {
                     None
                 }
             };
-            counts.push((before, after));
+            counts.add(record.as_ref(), after);
         }
-        self.apply(changes)?;
-        for (before, after) in counts {
-            let record = before.as_deref().map(Record::decode).transpose()?;
-            writer.count(record.as_ref(), after);
+        self.apply(changes).map_err(in_doubt)?;
+        (writer.keys, writer.expiring) = (counts.keys, counts.expiring);
+        let count = operations.len().saturating_mul(SWEPT_BY_OPERATION);
+        if let Err(error) = self.sweep(writer, now_ms, count) {
+            writer.sweep_error = Some(error);
         }
-        self.sweep(writer, now_ms, operations.len().saturating_mul(SWEPT_BY_OPERATION))?;
         Ok(Written { seq, existed })
     }
 

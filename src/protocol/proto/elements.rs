@@ -1,4 +1,4 @@
-//! How many elements a request has, counted before it is decoded.
+//! How many elements a request or a response has, counted before it is decoded.
 //!
 //! An element of two bytes becomes a hundred and more in memory, so a frame within its limit could
 //! take many times that. Here the bytes are gone over once, and nothing is allocated.
@@ -10,28 +10,52 @@ use super::messages::Code;
 use super::request::Refusal;
 
 /// The most keys of a `get_many`, and the most preconditions and operations of a batch together.
+/// Of a response, the most answers, records, changes or figures.
 pub(crate) const ELEMENTS_MAX: usize = 100_000;
 
 /// The fields of a request whose message has elements, and the fields of those that are such.
 const GET_MANY: (u32, &[u32]) = (6, &[1]);
 const BATCH: (u32, &[u32]) = (9, &[1, 2]);
 
+/// The same of a response: answers, records, changes, figures.
+const ANSWERS: (u32, &[u32]) = (7, &[1]);
+const RECORDS: (u32, &[u32]) = (13, &[1]);
+const CHANGES: (u32, &[u32]) = (15, &[1]);
+const FIGURES: (u32, &[u32]) = (17, &[5]);
+
 /// Refuses a request with too many elements. What cannot be read is left to the decoder.
-pub(crate) fn check(mut frame: &[u8]) -> Result<(), Refusal> {
-    let mut count = 0;
-    // A field that comes twice is put together by the decoder, so its elements are too.
-    while let Some((field, message)) = next_message(&mut frame) {
-        for (parent, elements) in [GET_MANY, BATCH] {
-            if field == parent {
-                count += count_of(message, elements);
-            }
-        }
-    }
+pub(crate) fn check(frame: &[u8]) -> Result<(), Refusal> {
+    let count = count(frame, &[GET_MANY, BATCH]);
     if count > ELEMENTS_MAX {
         let text = format!("a request with {count} elements; the limit is {ELEMENTS_MAX}");
         return Err(Refusal::of_connection(Code::InvalidRequest, text));
     }
     Ok(())
+}
+
+/// Refuses a response with too many elements, with a sentence. What cannot be read is left to the
+/// decoder.
+pub(crate) fn check_response(frame: &[u8]) -> Result<(), String> {
+    match count(frame, &[ANSWERS, RECORDS, CHANGES, FIGURES]) {
+        count if count > ELEMENTS_MAX => {
+            Err(format!("a response with {count} elements; the limit is {ELEMENTS_MAX}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The elements in those fields of a message that have such.
+fn count(mut frame: &[u8], fields: &[(u32, &[u32])]) -> usize {
+    let mut count = 0;
+    // A field that comes twice is put together by the decoder, so its elements are too.
+    while let Some((field, message)) = next_message(&mut frame) {
+        for (parent, elements) in fields {
+            if field == *parent {
+                count += count_of(message, elements);
+            }
+        }
+    }
+    count
 }
 
 fn count_of(mut message: &[u8], elements: &[u32]) -> usize {
@@ -65,12 +89,41 @@ mod tests {
 
     use super::super::messages::request::Kind;
     use super::super::messages::{
-        BatchRequest, GetManyRequest, Operation, Precondition, Request, SetRequest,
+        BatchRequest, Change, Figure, Found, GetManyRequest, GetManyResponse, GetResponse,
+        Operation, Precondition, Record, Request, Response, ScanPage, SetRequest, StatsResponse,
+        WatchPage, response,
     };
-    use super::{ELEMENTS_MAX, check};
+    use super::{ELEMENTS_MAX, check, check_response};
 
     fn encoded(kind: Kind) -> Vec<u8> {
         Request { id: 1, kind: Some(kind) }.encode_to_vec()
+    }
+
+    #[test]
+    fn elements_of_responses_are_counted() {
+        let many = |kind: fn(usize) -> response::Kind| {
+            let encoded = |count| Response { id: 1, kind: Some(kind(count)) }.encode_to_vec();
+            assert!(check_response(&encoded(ELEMENTS_MAX)).is_ok());
+            assert!(check_response(&encoded(ELEMENTS_MAX + 1)).is_err());
+        };
+        many(|count| {
+            let answers = vec![GetResponse::default(); count];
+            response::Kind::GetMany(GetManyResponse { answers })
+        });
+        many(|count| {
+            response::Kind::ScanPage(ScanPage { records: vec![Record::default(); count] })
+        });
+        many(|count| {
+            response::Kind::WatchPage(WatchPage { changes: vec![Change::default(); count] })
+        });
+        many(|count| {
+            let figures = vec![Figure::default(); count];
+            response::Kind::Stats(StatsResponse { figures, ..Default::default() })
+        });
+        let value = vec![0x0a; 3 * ELEMENTS_MAX].into();
+        let found = Some(Found { value, ..Default::default() });
+        let get = response::Kind::Get(GetResponse { found });
+        assert!(check_response(&Response { id: 1, kind: Some(get) }.encode_to_vec()).is_ok());
     }
 
     #[test]
