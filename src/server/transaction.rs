@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 
-use super::execute::{Bounds, expected, is_for_ever};
+use super::execute::{Bounds, EXPIRY_TRIES, expected, is_for_ever};
 use super::step::{Replies, Step};
 use crate::batch::{Batch, Expected, Operation};
 use crate::engine::{KvsEngine, Write};
@@ -40,6 +41,7 @@ pub(crate) async fn execute_as_one<S: Step>(
     keys.dedup();
     let durability = strongest(steps.iter().filter_map(Step::durability));
     let before = replies.bytes().len();
+    let mut tries = 0;
     loop {
         let read = match keys.as_slice() {
             [] => Vec::new(),
@@ -71,7 +73,13 @@ pub(crate) async fn execute_as_one<S: Step>(
                     {
                         return Ok(false);
                     }
-                    error if error.ends_chain() && !is_for_ever(&error) => {}
+                    KvsError::InvalidExpiry { .. } if tries + 1 >= EXPIRY_TRIES => {
+                        return Err(error);
+                    }
+                    error if error.ends_chain() && !is_for_ever(&error) => {
+                        tries += 1;
+                        yield_now().await;
+                    }
                     error => return Err(error),
                 }
             }
