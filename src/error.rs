@@ -292,6 +292,12 @@ pub enum KvsError {
     /// pool was dropped.
     #[error("a job ended without an answer")]
     JobLost,
+    /// What was asked for has more bytes together than can be answered. Nothing was written.
+    #[error("the answer has more than {limit} bytes")]
+    AnswerTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// Memory for a buffer could not be had.
     #[error("no memory for a buffer of {bytes} bytes")]
     OutOfMemory {

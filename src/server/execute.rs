@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::task::yield_now;
 
 use super::config::Config;
-use super::step::{Replies, Step};
+use super::step::{Needs, Replies, Step};
 use crate::batch::{Batch, Expected, Operation};
 use crate::engine::{KvsEngine, Write};
 use crate::error::{KvsError, Result};
@@ -35,6 +35,8 @@ const READ_BYTES: usize = 4 << 20;
 pub(crate) struct Bounds {
     /// Nothing more is executed when replies have so many bytes, those from before included.
     pub(crate) reply_bytes_max: usize,
+    /// The most bytes of values that are read to be answered with.
+    pub(crate) answer_bytes_max: usize,
     /// The longest key and the longest value that are written.
     pub(crate) key_bytes_max: usize,
     pub(crate) value_bytes_max: usize,
@@ -44,7 +46,8 @@ impl Bounds {
     /// Those of a configuration, with so many bytes of replies.
     pub(crate) fn new(config: &Config, reply_bytes_max: usize) -> Bounds {
         let Config { key_bytes_max, value_bytes_max, .. } = *config;
-        Bounds { reply_bytes_max, key_bytes_max, value_bytes_max }
+        let answer_bytes_max = config.output_bytes_per_connection_max;
+        Bounds { reply_bytes_max, answer_bytes_max, key_bytes_max, value_bytes_max }
     }
 
     /// Refuses to write a key or a value that is too long.
@@ -88,6 +91,28 @@ pub(crate) async fn execute<S: Step>(
         }
     }
     done
+}
+
+/// Reads the keys of a single step.
+async fn read_for(
+    engine: &dyn KvsEngine,
+    keys: &[Bytes],
+    needs: Needs,
+    bounds: &Bounds,
+) -> Result<Vec<Option<Versioned>>> {
+    match needs {
+        Needs::Versions => engine.get_versions(keys).await,
+        Needs::Values => engine.get_many(keys).await,
+        Needs::Answer { bytes_max } => {
+            let limit = bytes_max.min(bounds.answer_bytes_max);
+            let read = engine.get_some(keys, limit).await?;
+            let bytes: usize = read.iter().flatten().map(|found| found.value.len()).sum();
+            match read.len() < keys.len() && bytes >= limit {
+                true => Err(KvsError::AnswerTooLarge { limit }),
+                false => Ok(read),
+            }
+        }
+    }
 }
 
 /// Steps that are executed together.
@@ -145,7 +170,7 @@ impl<'s, S: Step> Run<'s, S> {
     ) -> usize {
         let read = match (self.keys.as_slice(), self.steps) {
             ([], _) => Ok(Vec::new()),
-            (keys, [_]) => engine.get_many(keys).await,
+            (keys, [step]) => read_for(engine, keys, step.needs(), &bounds).await,
             (keys, _) => engine.get_some(keys, READ_BYTES).await,
         };
         let read = match (read, self.steps) {

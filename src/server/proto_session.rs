@@ -161,8 +161,10 @@ impl Session {
     fn take(&mut self, decoded: Result<Request, Refusal>) {
         self.held = match decoded.and_then(|request| self.admit(request)) {
             Ok(Request { id, command: Command::Keys(command) }) => {
-                let frame_bytes_max = self.frame_bytes_max;
-                let value_bytes_max = self.shared.config.value_bytes_max;
+                let config = &self.shared.config;
+                let value_bytes_max = config.value_bytes_max;
+                let frame_bytes_max =
+                    self.frame_bytes_max.min(config.output_bytes_per_connection_max);
                 self.steps.push(ProtoStep { id, command, frame_bytes_max, value_bytes_max });
                 None
             }

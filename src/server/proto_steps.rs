@@ -12,7 +12,7 @@ use crate::protocol::proto::messages::{
 };
 use crate::protocol::proto::reply::{self, PLACE};
 use crate::protocol::proto::request::{Action, CompareAndSwap, KeyCommand, Operation};
-use crate::server::step::{Replies, Step};
+use crate::server::step::{Needs, Replies, Step};
 use crate::store::{Versioned, Written, parse_integer};
 
 /// A command with what its response needs.
@@ -20,7 +20,7 @@ pub(crate) struct ProtoStep {
     /// That of the request.
     pub(crate) id: u64,
     pub(crate) command: KeyCommand,
-    /// The largest frame that the client takes.
+    /// The largest frame that can be answered with.
     pub(crate) frame_bytes_max: usize,
     /// The longest value that the server takes.
     pub(crate) value_bytes_max: usize,
@@ -65,6 +65,19 @@ impl Step for ProtoStep {
             Action::Batch { operations, .. } => {
                 keys.extend(operations.iter().map(|operation| key_of(operation).clone()));
             }
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        match &self.command.action {
+            Action::GetMany { without_values: false, .. } => {
+                Needs::Answer { bytes_max: self.frame_bytes_max }
+            }
+            Action::Get { without_value: true, .. }
+            | Action::GetMany { without_values: true, .. }
+            | Action::Set { .. }
+            | Action::Batch { .. } => Needs::Versions,
+            _ => Needs::Values,
         }
     }
 

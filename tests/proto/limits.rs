@@ -3,6 +3,7 @@
 use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
 use kvs::protocol::proto::messages::{AppendRequest, Code, GetManyRequest, RemoveRequest};
+use kvs::protocol::proto::messages::{GetManyResponse};
 
 use super::server::Server;
 use super::wire::{Wire, get, ping, request, set, value_of};
@@ -72,5 +73,37 @@ fn a_client_that_reads_late_gets_everything_and_the_server_holds_little() {
         let (id, kind) = wire.response();
         assert_eq!(id, expected);
         assert_eq!(matches!(kind, Kind::Ping(_)), id % 10 == 0);
+    }
+}
+
+fn get_many(key: &str, count: usize, without_values: bool) -> Asked {
+    let keys = vec![key.as_bytes().to_vec().into(); count];
+    Asked::GetMany(GetManyRequest { keys, without_values })
+}
+
+#[test]
+fn what_cannot_be_answered_is_not_read_either() {
+    const MIB: usize = 1 << 20;
+    for engine in ["kvs", "memory", "sled"] {
+        let server = Server::start(&["--engine", engine]);
+        let mut wire = Wire::greet(server.addr);
+        assert!(matches!(wire.ask(2, set("key", vec![7; MIB])), Kind::Write(_)));
+        let before = server.peak_bytes();
+        // Four hundred times a MiB, where an answer has 64 of them at most.
+        let error = wire.error(3, get_many("key", 400, false));
+        assert_eq!((error.code(), error.limit), (Code::ResponseTooLarge, Some(64 << 20)));
+        match wire.ask(4, get_many("key", 400, true)) {
+            Kind::GetMany(GetManyResponse { answers }) => {
+                assert_eq!(answers.len(), 400);
+                let is_there = |it: &kvs::protocol::proto::messages::GetResponse| {
+                    it.found.as_ref().is_some_and(|it| it.value.is_empty() && it.version > 0)
+                };
+                assert!(answers.iter().all(is_there));
+            }
+            other => panic!("{other:?}"),
+        }
+        let more = (server.peak_bytes() - before) / MIB as u64;
+        assert!(more < 160, "{engine}: {more} MiB for nothing");
+        assert_eq!(value_of(wire.ask(5, get("key"))).unwrap().len(), MIB);
     }
 }

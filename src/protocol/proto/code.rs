@@ -18,7 +18,8 @@ impl Error {
         match error {
             KvsError::KeyTooLarge { limit, .. }
             | KvsError::ValueTooLarge { limit, .. }
-            | KvsError::BatchTooLarge { limit, .. } => message.limit = Some(to_u64(*limit)),
+            | KvsError::BatchTooLarge { limit, .. }
+            | KvsError::AnswerTooLarge { limit } => message.limit = Some(to_u64(*limit)),
             KvsError::PreconditionFailed { requirement, key } => {
                 message.requirement = u32::try_from(*requirement).ok();
                 message.key = key.clone().into();
@@ -39,6 +40,7 @@ fn code_of(error: &KvsError) -> Code {
         KvsError::KeyTooLarge { .. } => Code::KeyTooLarge,
         KvsError::ValueTooLarge { .. } => Code::ValueTooLarge,
         KvsError::BatchTooLarge { .. } => Code::BatchTooLarge,
+        KvsError::AnswerTooLarge { .. } => Code::ResponseTooLarge,
         KvsError::PreconditionFailed { .. } => Code::PreconditionFailed,
         KvsError::NotAnInteger { .. } => Code::NotAnInteger,
         KvsError::IntegerOverflow { .. } => Code::IntegerOverflow,
