@@ -248,6 +248,12 @@ pub type Found = (Vec<u8>, Versioned);
 
 /// A scan that has begun. It holds what it needs until it is dropped.
 pub trait Pages: Send {
+    /// What it holds in memory between two calls, in bytes: the keys of a range that had to be
+    /// sorted.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// The next records, as many as fit both limits, but at least one; none are left where the
     /// answer is empty.
     ///
@@ -400,7 +406,7 @@ fn without_values(mut found: Vec<Option<Versioned>>) -> Vec<Option<Versioned>> {
 }
 
 /// Refuses a range that starts after its end.
-fn check_range(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> Result<()> {
+pub(crate) fn check_range(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> Result<()> {
     match (from, to) {
         (
             Bound::Included(low) | Bound::Excluded(low),

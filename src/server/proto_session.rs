@@ -95,7 +95,7 @@ impl Session {
     fn new(shared: Arc<Shared>, peer: Arc<Peer>) -> Session {
         Session {
             is_known: shared.password.is_none(),
-            streams: Streams::new(Arc::clone(&shared.engine)),
+            streams: Streams::new(Arc::clone(&shared)),
             shared,
             peer,
             replies: ProtoReplies::default(),

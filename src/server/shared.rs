@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Semaphore;
+
 use super::config::Config;
 use super::metrics::Metrics;
 use super::password::Password;
@@ -24,10 +26,24 @@ pub(crate) struct Shared {
     pub(crate) since: Instant,
     /// When everything was last made durable because a client asked, in seconds since 1970.
     pub(crate) last_save_s: AtomicU64,
+    /// Places for scans that sort all keys first.
+    pub(crate) sorted_scans: Arc<Semaphore>,
     /// The bytes of replies that connections hold.
     output_bytes: AtomicUsize,
     /// Milliseconds since the start, as of the last tick.
     coarse_ms: AtomicU64,
+}
+
+/// Room in the account of replies, given back when it is dropped.
+pub(crate) struct Room {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.shared.hold_output(self.bytes, 0);
+    }
 }
 
 /// How often deadlines are looked at.
@@ -45,6 +61,7 @@ impl Shared {
             peers: Arc::default(),
             since: Instant::now(),
             last_save_s: AtomicU64::new(unix_time().as_secs()),
+            sorted_scans: Arc::new(Semaphore::new(started.config.sorted_scans_max)),
             output_bytes: AtomicUsize::new(0),
             coarse_ms: AtomicU64::new(1),
         }
@@ -72,6 +89,13 @@ impl Shared {
             self.output_bytes.fetch_sub(before - now, Ordering::Relaxed);
             true
         }
+    }
+
+    /// Counts what is held for a client beside its replies; none: there is no room for it.
+    pub(crate) fn room(self: &Arc<Shared>, bytes: usize) -> Option<Room> {
+        let has_room = self.hold_output(0, bytes);
+        let room = Room { shared: Arc::clone(self), bytes };
+        has_room.then_some(room)
     }
 }
 
