@@ -126,12 +126,14 @@ impl Link {
             loop {
                 self.flush(replies, context)?;
                 if awaited.is_none() && self.unsent(replies) <= left {
+                    self.end_wait(awaited);
                     return Poll::Ready(Ok(Turn::Sent));
                 }
                 self.count(replies, limit)?;
                 if awaited.is_some()
                     && let Poll::Ready(turn) = self.poll_input(context)
                 {
+                    self.end_wait(awaited);
                     return Poll::Ready(turn);
                 }
                 match peer.order() {
@@ -209,6 +211,14 @@ impl Link {
         })
     }
 
+    /// Lets the peer be late no more: from here on it waits for the server.
+    fn end_wait(&self, awaited: Option<Awaited>) {
+        // Until it has logged in, its time is that of the whole handshake.
+        if awaited != Some(Awaited::Login) {
+            self.peer.wait_no_more();
+        }
+    }
+
     /// Says until when the peer has to do what is waited for.
     fn set_deadline(&self, awaited: Option<Awaited>, replies: &[u8]) {
         let config = &self.shared.config;
@@ -277,3 +287,7 @@ impl Transport {
         .await;
     }
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -66,6 +66,7 @@ impl Session {
             return Err(Error::new(Code::WrongPassword, "the password is not the right one"));
         }
         self.is_known = true;
+        self.peer.wait_no_more();
         Ok(())
     }
 }
