@@ -63,6 +63,7 @@ async fn a_client_is_late_only_while_it_is_waited_for() {
         client.write_all(b"x").await.unwrap();
         assert_eq!(read(&mut link, awaited).await, Turn::Read);
         assert_eq!(deadline(&entered), 0, "the server is at work");
+        link.taken();
     }
     // The time for a handshake goes on.
     entered.peer.wait_until(7000, CloseReason::Handshake);
@@ -71,4 +72,53 @@ async fn a_client_is_late_only_while_it_is_waited_for() {
     assert_eq!(deadline(&entered), 7000);
     link.shared.peers.end_late(8000);
     assert_eq!(entered.peer.order(), Order::End(CloseReason::Handshake));
+}
+
+#[tokio::test]
+async fn a_request_gains_no_time_by_coming_slowly() {
+    let config = Config { request_timeout_ms: 2000, ..Config::default() };
+    let (mut client, mut link, _entered) = linked(config).await;
+    let first = deadline_of(&mut link, Awaited::Rest).await;
+    let before = link.shared.coarse_ms();
+    while link.shared.coarse_ms() == before {
+        link.shared.tick();
+    }
+    client.write_all(b"x").await.unwrap();
+    assert_eq!(read(&mut link, Awaited::Rest).await, Turn::Read);
+    assert_eq!(deadline_of(&mut link, Awaited::Rest).await, first);
+    link.taken();
+    assert!(deadline_of(&mut link, Awaited::Rest).await > first, "another request");
+}
+
+#[tokio::test]
+async fn the_memory_of_a_long_request_is_given_back() {
+    const LONG: usize = 1 << 20;
+    let config = Config { input_bytes_max: LONG + (1 << 10), ..Config::default() };
+    let (mut client, mut link, _entered) = linked(config).await;
+    for _ in 0..3 {
+        let (sent, ()) = tokio::join!(client.write_all(&[7; LONG]), async {
+            while link.input.len() < LONG {
+                assert_eq!(read(&mut link, Awaited::Rest).await, Turn::Read);
+            }
+        });
+        sent.unwrap();
+        let request = link.input.split_to(LONG - 100);
+        drop(request);
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(read(&mut link, Awaited::Rest).await, Turn::Read);
+        assert_eq!(link.input.len(), 101, "what has come of the next one");
+        assert!(link.input.capacity() < 64 << 10, "{}", link.input.capacity());
+        link.input.clear();
+    }
+    // A little more than there is room for, and a read to count it.
+    let (sent, broken) = tokio::join!(client.write_all(&[7; LONG + (2 << 10)]), async {
+        loop {
+            match link.read(&mut Vec::new(), Awaited::Rest).await {
+                Ok(_) => {}
+                Err(broken) => break broken,
+            }
+        }
+    });
+    sent.unwrap();
+    assert!(matches!(broken, super::Broken::Closed(CloseReason::Input)), "{broken:?}");
 }

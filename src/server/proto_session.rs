@@ -130,6 +130,7 @@ impl Session {
                         continue;
                     }
                     Ok(Some(frame)) => {
+                        link.taken();
                         self.take(Request::decode(frame));
                         continue;
                     }

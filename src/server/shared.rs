@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) sorted_scans: Arc<Semaphore>,
     /// The bytes of replies that connections hold.
     output_bytes: AtomicUsize,
+    /// Those of requests that have not come to their end.
+    input_bytes: AtomicUsize,
     /// Milliseconds since the start, as of the last tick.
     coarse_ms: AtomicU64,
 }
@@ -63,6 +65,7 @@ impl Shared {
             last_save_s: AtomicU64::new(unix_time().as_secs()),
             sorted_scans: Arc::new(Semaphore::new(started.config.sorted_scans_max)),
             output_bytes: AtomicUsize::new(0),
+            input_bytes: AtomicUsize::new(0),
             coarse_ms: AtomicU64::new(1),
         }
     }
@@ -82,13 +85,12 @@ impl Shared {
     /// Counts what the replies of a connection take, instead of what they took before. False:
     /// there is no room for them.
     pub(crate) fn hold_output(&self, before: usize, now: usize) -> bool {
-        if now > before {
-            let held = self.output_bytes.fetch_add(now - before, Ordering::Relaxed);
-            held + (now - before) <= self.config.output_bytes_max
-        } else {
-            self.output_bytes.fetch_sub(before - now, Ordering::Relaxed);
-            true
-        }
+        hold(&self.output_bytes, self.config.output_bytes_max, before, now)
+    }
+
+    /// The same with what a connection has sent of a request.
+    pub(crate) fn hold_input(&self, before: usize, now: usize) -> bool {
+        hold(&self.input_bytes, self.config.input_bytes_max, before, now)
     }
 
     /// Counts what is held for a client beside its replies; none: there is no room for it.
@@ -96,6 +98,16 @@ impl Shared {
         let has_room = self.hold_output(0, bytes);
         let room = Room { shared: Arc::clone(self), bytes };
         has_room.then_some(room)
+    }
+}
+
+fn hold(all: &AtomicUsize, limit: usize, before: usize, now: usize) -> bool {
+    if now > before {
+        let held = all.fetch_add(now - before, Ordering::Relaxed);
+        held + (now - before) <= limit
+    } else {
+        all.fetch_sub(before - now, Ordering::Relaxed);
+        true
     }
 }
 

@@ -1,5 +1,8 @@
 //! What is too large, and what is too much at once.
 
+use std::io::{ErrorKind, Write};
+use std::time::Duration;
+
 use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
 use kvs::protocol::proto::messages::{AppendRequest, Code, GetManyRequest, RemoveRequest};
@@ -74,6 +77,40 @@ fn a_client_that_reads_late_gets_everything_and_the_server_holds_little() {
         assert_eq!(id, expected);
         assert_eq!(matches!(kind, Kind::Ping(_)), id % 10 == 0);
     }
+}
+
+#[test]
+fn all_requests_that_are_not_whole_have_one_limit() {
+    let limits = ["--value-bytes-max", "1400000", "--key-bytes-max", "100"];
+    let frames = ["--frame-bytes-max", "1500000", "--command-bytes-max", "1500000"];
+    let server = Server::start(&[&limits[..], &frames, &["--input-bytes-max", "2000000"]].concat());
+    let mut wires = [Wire::greet(server.addr), Wire::greet(server.addr)];
+    let sent = request(2, set("key", vec![7; 1_400_000]));
+    let (begin, rest) = sent.split_at(1_200_000);
+    for wire in &mut wires {
+        // One of them is closed, perhaps before it has sent all.
+        let _ = wire.stream.write_all(begin);
+        wire.stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    }
+    let is_open = |wire: &Wire| match wire.stream.peek(&mut [0]) {
+        Ok(0) => false,
+        Ok(_) => panic!("there is no answer yet"),
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    };
+    let closed = loop {
+        if let Some(closed) = wires.iter().position(|wire| !is_open(wire)) {
+            break closed;
+        }
+    };
+    let [one, other] = &mut wires;
+    let left = if closed == 0 { other } else { one };
+    left.stream.set_read_timeout(None).unwrap();
+    left.send(rest);
+    assert!(matches!(left.response(), (2, Kind::Write(_))));
+    // There is room again.
+    let mut wire = Wire::greet(server.addr);
+    wire.send(&sent);
+    assert!(matches!(wire.response(), (2, Kind::Write(_))));
 }
 
 fn get_many(key: &str, count: usize, without_values: bool) -> Asked {
