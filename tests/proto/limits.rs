@@ -113,6 +113,15 @@ fn all_requests_that_are_not_whole_have_one_limit() {
     assert!(matches!(wire.response(), (2, Kind::Write(_))));
 }
 
+#[test]
+fn too_many_elements_are_refused_and_nothing_else() {
+    let server = Server::start(&[]);
+    let mut wire = Wire::greet(server.addr);
+    let error = wire.error(2, get_many("", 100_001, true));
+    assert_eq!((error.code(), error.limit), (Code::InvalidRequest, Some(100_000)));
+    assert!(matches!(wire.ask(3, get_many("", 100_000, true)), Kind::GetMany(_)));
+}
+
 fn get_many(key: &str, count: usize, without_values: bool) -> Asked {
     let keys = vec![key.as_bytes().to_vec().into(); count];
     Asked::GetMany(GetManyRequest { keys, without_values })
