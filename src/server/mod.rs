@@ -16,6 +16,7 @@ pub(crate) mod proto_steps;
 pub(crate) mod execute;
 pub(crate) mod transaction;
 pub(crate) mod peer;
+pub(crate) mod turn_away;
 pub(crate) mod shared;
 pub(crate) mod link;
 pub(crate) mod proto_session;

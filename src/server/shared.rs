@@ -13,6 +13,7 @@ use super::peer::Peers;
 use super::serve::Started;
 use super::shutdown::Shutdown;
 use super::slow_log::SlowLog;
+use super::turn_away;
 use crate::engine::KvsEngine;
 
 pub(crate) struct Shared {
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) since: Instant,
     /// When everything was last made durable because a client asked, in seconds since 1970.
     pub(crate) last_save_s: AtomicU64,
+    /// Places for clients that are told that there is none.
+    pub(crate) turned_away: Arc<Semaphore>,
     /// Places for scans that sort all keys first.
     pub(crate) sorted_scans: Arc<Semaphore>,
     /// The bytes of replies that connections hold.
@@ -63,6 +66,7 @@ impl Shared {
             peers: Arc::default(),
             since: Instant::now(),
             last_save_s: AtomicU64::new(unix_time().as_secs()),
+            turned_away: Arc::new(Semaphore::new(turn_away::PLACES)),
             sorted_scans: Arc::new(Semaphore::new(started.config.sorted_scans_max)),
             output_bytes: AtomicUsize::new(0),
             input_bytes: AtomicUsize::new(0),
