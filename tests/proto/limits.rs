@@ -52,10 +52,10 @@ fn keys_and_values_over_the_limit_are_refused_and_nothing_else() {
 #[test]
 fn an_answer_that_is_too_large_for_the_client_is_an_error() {
     let server = Server::start(&[]);
-    let (mut wire, _) = Wire::greet_with(server.addr, 1000);
-    assert!(matches!(wire.ask(2, set("key", vec![0; 2000])), Kind::Write(_)));
+    let (mut wire, _) = Wire::greet_with(server.addr, 4096);
+    assert!(matches!(wire.ask(2, set("key", vec![0; 5000])), Kind::Write(_)));
     let error = wire.error(3, get("key"));
-    assert_eq!((error.code(), error.limit), (Code::ResponseTooLarge, Some(1000)));
+    assert_eq!((error.code(), error.limit), (Code::ResponseTooLarge, Some(4096)));
     assert!(matches!(wire.ask(4, ping()), Kind::Ping(_)));
 }
 

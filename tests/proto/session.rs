@@ -189,6 +189,18 @@ fn whoever_does_not_log_in_has_to_go() {
 }
 
 #[test]
+fn a_client_that_takes_no_frame_of_use_is_refused() {
+    let server = Server::start(&[]);
+    let mut wire = Wire::connect(server.addr);
+    for frame_bytes_max in [1, 5, 4095] {
+        let error = wire.error(1, Asked::Hello(HelloRequest { frame_bytes_max, ..hello() }));
+        assert_eq!((error.code(), error.limit), (Code::InvalidRequest, Some(4096)));
+    }
+    let hello = HelloRequest { frame_bytes_max: 4096, ..hello() };
+    assert!(matches!(wire.ask(1, Asked::Hello(hello)), Kind::Hello(_)));
+}
+
+#[test]
 fn a_client_too_many_is_told_in_its_protocol() {
     let server = Server::start(&["--connections-max", "1"]);
     let mut wire = Wire::greet(server.addr);

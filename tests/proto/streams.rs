@@ -137,14 +137,14 @@ fn an_empty_scan_and_one_that_cannot_be() {
 #[test]
 fn a_page_fits_the_frame_of_the_client_or_the_scan_fails() {
     let server = Server::start(&[]);
-    filled(&server, 20, 700);
-    let (mut wire, _) = Wire::greet_with(server.addr, 1000);
+    filled(&server, 20, 3000);
+    let (mut wire, _) = Wire::greet_with(server.addr, 4096);
     wire.send(&request(5, scan(0, 1000)));
     for key in 0..20 {
         assert_eq!(keys_of(wire.response().1), [format!("{key:04}")]);
     }
     assert_eq!(wire.response(), (5, WHOLE));
-    assert!(matches!(wire.ask(6, set("0010", vec![0; 2000])), Kind::Write(_)));
+    assert!(matches!(wire.ask(6, set("0010", vec![0; 5000])), Kind::Write(_)));
     wire.send(&request(7, scan(0, 1000)));
     for key in 0..10 {
         assert_eq!(keys_of(wire.response().1), [format!("{key:04}")]);
