@@ -9,11 +9,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::task::coop::has_budget_remaining;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
@@ -25,6 +27,10 @@ use super::shared::Shared;
 const READ_BYTES: usize = 16 << 10;
 /// Replies and requests that take no more are not counted: every connection has so much.
 const FREE_BYTES: usize = 64 << 10;
+
+/// How much is read, and for how long, of a connection that is to be closed.
+const DRAIN_BYTES: usize = 4 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A socket.
 pub(crate) enum Transport {
@@ -124,6 +130,24 @@ impl Link {
     /// Tells the peer that nothing more comes, where that can be told at once.
     pub(crate) async fn end(&mut self) {
         self.transport.end().await;
+    }
+
+    /// Reads what is still coming, not all of it and not for long: closed with unread bytes, a
+    /// connection is reset, which may take the last answer back.
+    pub(crate) async fn drain(&mut self) {
+        let rest = async {
+            let mut read = 0;
+            while read < DRAIN_BYTES {
+                self.input.clear();
+                self.input.reserve(READ_BYTES);
+                match poll_fn(|context| self.transport.poll_read(context, &mut self.input)).await {
+                    Ok(more) if more > 0 => read += more,
+                    _ => break,
+                }
+            }
+        };
+        // Who has not closed the connection by then has had its time to read.
+        let _ = timeout(DRAIN_TIME, rest).await;
     }
 
     /// Sends until no more than `left` bytes are left.

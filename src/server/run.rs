@@ -165,5 +165,8 @@ async fn serve(
         resp_session::serve(&mut link).await
     };
     link.end().await;
+    if matches!(served, Err(Broken::Closed(CloseReason::Protocol))) {
+        link.drain().await;
+    }
     served
 }

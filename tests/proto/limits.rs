@@ -21,6 +21,13 @@ fn an_announced_length_over_the_limit_ends_the_connection_at_once() {
         let error = wire.last_error();
         assert_eq!((error.code(), error.limit), (Code::RequestTooLarge, Some(100_000)));
     }
+    // What was sent behind it does not take the error back.
+    for _ in 0..5 {
+        let mut wire = Wire::greet(server.addr);
+        let sent = [&200_000_u32.to_be_bytes()[..], &vec![7; 200_000]].concat();
+        wire.send(&sent);
+        assert_eq!(wire.last_error().code(), Code::RequestTooLarge);
+    }
     // Before hello, the limit is lower.
     let mut wire = Wire::connect(server.addr);
     wire.send(&20_000_u32.to_be_bytes());
