@@ -9,6 +9,7 @@ pub(crate) mod metrics;
 pub(crate) mod slow_log;
 pub(crate) mod listener;
 pub(crate) mod admin;
+pub(crate) mod descriptors;
 pub(crate) mod serve;
 pub(crate) mod step;
 pub(crate) mod steps;

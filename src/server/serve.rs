@@ -23,7 +23,7 @@ use super::password::{Password, PasswordError};
 use super::shutdown::{Shutdown, on_signals};
 use super::slow_log::SlowLog;
 use super::tls::{Tls, TlsError};
-use super::{logging, notify};
+use super::{descriptors, logging, notify};
 use crate::engine::KvsEngine;
 use crate::error::KvsError;
 
@@ -107,6 +107,7 @@ where
     info!("kvs-server {} on {}", env!("CARGO_PKG_VERSION"), loaded.config.addr);
     info!("configuration: {}", loaded.summary());
     let config = Arc::new(loaded.config);
+    descriptors::provide(&config);
     let password = Password::load(config.password_file.as_deref(), password)?.map(Arc::new);
     let tls = match (&config.tls_cert_file, &config.tls_key_file) {
         (Some(cert_file), Some(key_file)) => Some(Arc::new(Tls::load(cert_file, key_file)?)),
