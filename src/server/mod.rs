@@ -24,10 +24,12 @@ pub(crate) mod proto_session;
 pub(crate) mod resp_session;
 pub(crate) mod run;
 pub(crate) mod open_engine;
+pub(crate) mod kvs_server;
 #[cfg(test)]
 mod test_engine;
 
 pub use config::Config;
+pub use kvs_server::KvsServer;
 pub use open_engine::open_engine;
 pub use password::{Password, PasswordError};
 pub use run::run;
