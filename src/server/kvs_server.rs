@@ -30,7 +30,7 @@ use super::serve::{ServeError, Started, serve, serve_while};
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KvsServer {
     loaded: Loaded,
     password: Option<OsString>,

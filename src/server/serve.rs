@@ -132,6 +132,7 @@ where
     let config = Arc::new(config);
     let secrets = secrets(&config, password)?;
     let metrics = Arc::new(Metrics::new(command_names));
+    let run = |started| run(started);
     serve_until(config, secrets, metrics, Shutdown::new(), open_engine, run).await
 }
 
