@@ -98,7 +98,7 @@ pub(crate) async fn execute_as_one<S: Step>(
     }
 }
 
-/// Lets each step decide on what those before it have left. False: it would read or answer more than
+/// Lets each step decide on what those before it have left. False: they read or answer more than
 /// the limit.
 fn decide_all<S: Step>(
     steps: &[S],

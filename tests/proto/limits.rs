@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
-use kvs::protocol::proto::messages::{AppendRequest, Code, GetManyRequest, RemoveRequest};
-use kvs::protocol::proto::messages::{GetManyResponse};
+use kvs::protocol::proto::messages::{
+    AppendRequest, Code, GetManyRequest, GetManyResponse, GetResponse, RemoveRequest,
+};
 
 use super::server::Server;
 use super::wire::{Wire, get, ping, request, set, value_of};
@@ -148,7 +149,7 @@ fn what_cannot_be_answered_is_not_read_either() {
         match wire.ask(4, get_many("key", 400, true)) {
             Kind::GetMany(GetManyResponse { answers }) => {
                 assert_eq!(answers.len(), 400);
-                let is_there = |it: &kvs::protocol::proto::messages::GetResponse| {
+                let is_there = |it: &GetResponse| {
                     it.found.as_ref().is_some_and(|it| it.value.is_empty() && it.version > 0)
                 };
                 assert!(answers.iter().all(is_there));
