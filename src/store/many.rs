@@ -73,10 +73,8 @@ impl Store {
         &self,
         keys: &[K],
     ) -> Result<Vec<Option<Versioned>>> {
-        self.core().get_many(keys, usize::MAX, |found| Versioned {
-            value: Vec::new().into(),
-            ..found
-        })
+        self.core()
+            .get_many(keys, usize::MAX, |found| Versioned { value: Vec::new().into(), ..found })
     }
 
     /// Writes batches in this order, each for itself: each has its own seq and its own outcome, and
