@@ -25,7 +25,7 @@ fn an_announced_length_over_the_limit_ends_the_connection_at_once() {
     // What was sent behind it does not take the error back.
     for _ in 0..5 {
         let mut wire = Wire::greet(server.addr);
-        let sent = [&200_000_u32.to_be_bytes()[..], &vec![7; 200_000]].concat();
+        let sent = [&3_000_000_u32.to_be_bytes()[..], &vec![7; 3_000_000]].concat();
         wire.send(&sent);
         assert_eq!(wire.last_error().code(), Code::RequestTooLarge);
     }
