@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     Answer, Capabilities, EngineStats, FIRST_TOGETHER, Found, KvsEngine, MORE_TOGETHER, Pages,
-    Scan, Walked, Write, check_range, value_bytes,
+    Scan, Walked, Write, check_range, value_bytes, without_values,
 };
 use crate::error::{KvsError, Result};
 use crate::store::{Versioned, Written};
@@ -47,6 +47,14 @@ pub trait BlockingEngine: Send + Sync + 'static {
             }
             count = count.saturating_mul(MORE_TOGETHER);
         }
+    }
+
+    /// As [`KvsEngine::get_versions`].
+    ///
+    /// # Errors
+    /// As there.
+    fn get_versions(&self, keys: &[Bytes]) -> Result<Vec<Option<Versioned>>> {
+        self.get_many(keys).map(without_values)
     }
 
     /// As [`KvsEngine::write`].
@@ -191,6 +199,11 @@ impl<E: BlockingEngine, P: ThreadPool> KvsEngine for Pooled<E, P> {
     ) -> Answer<'a, Vec<Option<Versioned>>> {
         let keys = keys.to_vec();
         self.read(move |engine| engine.get_some(&keys, bytes_max))
+    }
+
+    fn get_versions<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
+        let keys = keys.to_vec();
+        self.read(move |engine| engine.get_versions(&keys))
     }
 
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {

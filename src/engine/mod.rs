@@ -85,6 +85,16 @@ pub trait KvsEngine: Send + Sync + 'static {
         })
     }
 
+    /// As [`get_many`](KvsEngine::get_many), without the values, which are empty in the answer. An
+    /// engine that does not know better reads all of them first.
+    ///
+    /// # Errors
+    /// As [`get_many`](KvsEngine::get_many).
+    fn get_versions<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
+        let all = self.get_many(keys);
+        Answer::later(async move { Ok(without_values(all.await?)) })
+    }
+
     /// Writes in this order, each for itself: all of a batch or nothing, if what it requires
     /// holds. An outcome for each is in the answer. On return each is as durable as it asked for.
     ///
@@ -259,6 +269,12 @@ pub type Found = (Vec<u8>, Versioned);
 
 /// A scan that has begun. It holds what it needs until it is dropped.
 pub trait Pages: Send {
+    /// What it holds in memory between two calls, in bytes: the keys of a range that had to be
+    /// sorted.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// The next records, as many as fit both limits, but at least one; none are left where the
     /// answer is empty.
     ///
@@ -374,8 +390,31 @@ pub fn engine_of(directory: &Path) -> Result<Option<String>> {
     engine_file::read(&RealDisk, directory)
 }
 
+/// Reads keys one after the other, until their values have so many bytes together.
+fn read_some(
+    keys: &[Bytes],
+    bytes_max: usize,
+    mut get: impl FnMut(&Bytes) -> Result<Option<Versioned>>,
+) -> Result<Vec<Option<Versioned>>> {
+    let (mut found, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+    for key in keys {
+        let next = get(key)?;
+        bytes += next.as_ref().map_or(0, |next| next.value.len());
+        found.push(next);
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn without_values(mut found: Vec<Option<Versioned>>) -> Vec<Option<Versioned>> {
+    found.iter_mut().flatten().for_each(|found| found.value = Vec::new().into());
+    found
+}
+
 /// Refuses a range that starts after its end.
-fn check_range(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> Result<()> {
+pub(crate) fn check_range(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> Result<()> {
     match (from, to) {
         (
             Bound::Included(low) | Bound::Excluded(low),

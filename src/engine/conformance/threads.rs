@@ -70,7 +70,7 @@ pub(super) fn counters_add_up(it: &mut Subject) -> Result<()> {
     Ok(())
 }
 
-/// Of a batch, `get_many` sees all or nothing.
+/// Of a batch, reading several keys sees all or nothing, in each of its ways.
 pub(super) fn batches_are_seen_whole(it: &mut Subject) -> Result<()> {
     seen_whole(it, 10, |engine, keys| wait(engine.get_many(keys)))
 }
@@ -82,7 +82,8 @@ pub(super) fn batches_are_seen_whole_in_part(it: &mut Subject) -> Result<()> {
         assert_eq!(some.len(), keys.len(), "nothing is too long here");
         Ok(some)
     })?;
-    seen_whole(it, 70, |engine, keys| wait(engine.get_some(keys, 150)))
+    seen_whole(it, 70, |engine, keys| wait(engine.get_some(keys, 150)))?;
+    seen_whole(it, 70, |engine, keys| wait(engine.get_versions(keys)))
 }
 
 /// Reads keys beside writers of batches, each of all keys.

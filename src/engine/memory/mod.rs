@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::checks::apply_each;
 use super::{
     Answer, Capabilities, Changes, EngineSnapshot, EngineStats, Figure, Found, KvsEngine, Pages,
-    Scan, Walked, Write, check_range,
+    Scan, Walked, Write, check_range, read_some,
 };
 use crate::error::{KvsError, Result};
 use crate::store::{Change, HashSeed, Hasher, RealClock, Time, Versioned, Written};
@@ -176,8 +176,15 @@ impl KvsEngine for MemoryEngine {
         keys: &'a [Bytes],
         bytes_max: usize,
     ) -> Answer<'a, Vec<Option<Versioned>>> {
-        let get = |state: &State, now_ms| Ok(get_some(&state.records, keys, bytes_max, now_ms));
-        Answer::ready(self.shared.with(get))
+        Answer::ready(self.shared.with(|state, now_ms| {
+            read_some(keys, bytes_max, |key| Ok(get(&state.records, key, now_ms, false)))
+        }))
+    }
+
+    fn get_versions<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
+        Answer::ready(self.shared.with(|state, now_ms| {
+            Ok(keys.iter().map(|key| get(&state.records, key, now_ms, true)).collect())
+        }))
     }
 
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {
@@ -263,24 +270,9 @@ impl KvsEngine for MemoryEngine {
     }
 }
 
-/// As many of the first keys as have so many bytes of values.
-fn get_some(
-    records: &Records,
-    keys: &[Bytes],
-    bytes_max: usize,
-    now_ms: u64,
-) -> Vec<Option<Versioned>> {
-    let (mut all, mut bytes) = (Vec::new(), 0);
-    for key in keys {
-        let record = records.get(&**key).filter(|record| !record.is_over(now_ms));
-        let found = record.map(|record| versioned(record, false));
-        bytes += found.as_ref().map_or(0, |found| found.value.len());
-        all.push(found);
-        if bytes >= bytes_max {
-            break;
-        }
-    }
-    all
+fn get(records: &Records, key: &[u8], now_ms: u64, keys_only: bool) -> Option<Versioned> {
+    let record = records.get(key)?;
+    (!record.is_over(now_ms)).then(|| versioned(record, keys_only))
 }
 
 /// A scan of the state as it is at each page.
@@ -315,8 +307,8 @@ impl EngineSnapshot for MemorySnapshot {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
-        let get = |_: &State, _| Ok(get_some(&self.records, keys, usize::MAX, self.now_ms));
-        Answer::ready(self.shared.with(get))
+        let get = |key: &Bytes| get(&self.records, key, self.now_ms, false);
+        Answer::ready(self.shared.with(|_, _| Ok(keys.iter().map(get).collect())))
     }
 
     fn scan(&self, scan: Scan) -> Answer<'_, Box<dyn Pages>> {
