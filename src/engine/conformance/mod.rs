@@ -55,7 +55,7 @@ checks! {
         long_keys_and_values;
     writes: outcomes_say_what_existed, the_last_operation_on_a_key_counts,
         a_batch_is_all_or_nothing, requirements_of_each_kind, the_failed_requirement_is_named,
-        several_writes_in_one_call, chains_end_where_one_is_refused,
+        several_writes_in_one_call, chains_end_where_one_is_refused, no_failure_mends_a_chain,
         compare_and_swap, limits_are_kept, versions_rise,
         each_durability;
     expiry: expired_is_absent_everywhere, an_expiry_is_kept_exactly, impossible_expiries,
