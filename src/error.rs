@@ -177,10 +177,7 @@ pub enum KvsError {
     #[error("Key not found")]
     KeyNotFound,
     /// A write depended on a key that was not as expected. Nothing was written.
-    #[error(
-        "the key {:?} is not as requirement {requirement} of the batch expects",
-        String::from_utf8_lossy(key)
-    )]
+    #[error("the key {} is not as requirement {requirement} of the batch expects", shown(key))]
     PreconditionFailed {
         /// The number of the requirement, in the order in which they were added, from 0.
         requirement: usize,
@@ -232,11 +229,7 @@ pub enum KvsError {
         floor: u64,
     },
     /// The start of a range is after its end.
-    #[error(
-        "the range starts at {:?}, after its end {:?}",
-        String::from_utf8_lossy(from),
-        String::from_utf8_lossy(to)
-    )]
+    #[error("the range starts at {}, after its end {}", shown(from), shown(to))]
     InvalidRange {
         /// Its start.
         from: Vec<u8>,
@@ -244,16 +237,13 @@ pub enum KvsError {
         to: Vec<u8>,
     },
     /// A value that was to be counted up is not a decimal integer of 64 bits. It is as it was.
-    #[error("the value of key {:?} is not an integer", String::from_utf8_lossy(key))]
+    #[error("the value of key {} is not an integer", shown(key))]
     NotAnInteger {
         /// The key.
         key: Vec<u8>,
     },
     /// A number would leave the range of 64 bits. The value is as it was.
-    #[error(
-        "adding {by} to the value of key {:?} leaves the range of 64-bit integers",
-        String::from_utf8_lossy(key)
-    )]
+    #[error("adding {by} to the value of key {} leaves the range of 64-bit integers", shown(key))]
     IntegerOverflow {
         /// The key.
         key: Vec<u8>,
@@ -292,12 +282,30 @@ pub enum KvsError {
     /// pool was dropped.
     #[error("a job ended without an answer")]
     JobLost,
+    /// What was asked for has more bytes together than can be answered. Nothing was written.
+    #[error("the answer has more than {limit} bytes")]
+    AnswerTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// Memory for a buffer could not be had.
     #[error("no memory for a buffer of {bytes} bytes")]
     OutOfMemory {
         /// The size of the buffer in bytes.
         bytes: usize,
     },
+}
+
+/// A key for people: a long one is cut.
+fn shown(key: &[u8]) -> String {
+    const SHOWN_BYTES: usize = 64;
+    match key.split_at_checked(SHOWN_BYTES) {
+        Some((begin, rest)) if !rest.is_empty() => {
+            let begin = String::from_utf8_lossy(begin);
+            format!("{begin:?}... ({} bytes)", key.len())
+        }
+        _ => format!("{:?}", String::from_utf8_lossy(key)),
+    }
 }
 
 fn owner(pid: Option<u32>) -> String {

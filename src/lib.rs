@@ -62,6 +62,8 @@ pub use options::{
     BATCH_BYTES_MAX, Durability, EXPIRES_AT_MS_MAX, Index, KEY_BYTES_MAX, Options, ReadPath,
     SEGMENT_BYTES, SetOptions, VALUE_BYTES_MAX, WriteOptions,
 };
+#[cfg(feature = "server")]
+pub use server::KvsServer;
 pub use store::{
     BackupReport, Change, ClockReset, Content, Damage, Finding, Inspected, Iter, Keys, Progress,
     Range, RangeKeys, ReadOnlyStore, ReadOnlyWatch, Records, RestoreReport, SalvageReport,

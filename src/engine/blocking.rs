@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::{
     Answer, Capabilities, EngineStats, Found, KvsEngine, Pages, Scan, Walked, Write, check_range,
+    cut, without_values,
 };
 use crate::error::{KvsError, Result};
 use crate::store::{Versioned, Written};
@@ -32,6 +33,22 @@ pub trait BlockingEngine: Send + Sync + 'static {
     /// # Errors
     /// As there.
     fn get_many(&self, keys: &[Bytes]) -> Result<Vec<Option<Versioned>>>;
+
+    /// As [`KvsEngine::get_some`].
+    ///
+    /// # Errors
+    /// As there.
+    fn get_some(&self, keys: &[Bytes], bytes_max: usize) -> Result<Vec<Option<Versioned>>> {
+        Ok(cut(self.get_many(keys)?, bytes_max))
+    }
+
+    /// As [`KvsEngine::get_versions`].
+    ///
+    /// # Errors
+    /// As there.
+    fn get_versions(&self, keys: &[Bytes]) -> Result<Vec<Option<Versioned>>> {
+        self.get_many(keys).map(without_values)
+    }
 
     /// As [`KvsEngine::write`].
     ///
@@ -156,6 +173,20 @@ impl<E: BlockingEngine, P: ThreadPool> KvsEngine for Pooled<E, P> {
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
         let keys = keys.to_vec();
         self.run(move |engine| engine.get_many(&keys))
+    }
+
+    fn get_some<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        let keys = keys.to_vec();
+        self.run(move |engine| engine.get_some(&keys, bytes_max))
+    }
+
+    fn get_versions<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
+        let keys = keys.to_vec();
+        self.run(move |engine| engine.get_versions(&keys))
     }
 
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {

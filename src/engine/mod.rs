@@ -59,9 +59,9 @@ pub trait KvsEngine: Send + Sync + 'static {
     /// [`KvsError::Corrupt`], [`KvsError::Io`], [`KvsError::Closed`].
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>>;
 
-    /// As [`get_many`](KvsEngine::get_many), but of as many of the first keys as have values of
-    /// about `bytes_max` bytes together, and of one at least: the answer may be shorter than the
-    /// list of keys. Unless an engine knows better, it reads some at a time.
+    /// As [`get_many`](KvsEngine::get_many), but of as many of the first keys as it takes to have
+    /// values of `bytes_max` bytes together, and of one at least: the answer may be shorter than
+    /// the list of keys. An engine that does not know better reads all of them first.
     ///
     /// # Errors
     /// As [`get_many`](KvsEngine::get_many).
@@ -70,18 +70,18 @@ pub trait KvsEngine: Send + Sync + 'static {
         keys: &'a [Bytes],
         bytes_max: usize,
     ) -> Answer<'a, Vec<Option<Versioned>>> {
-        Answer::later(async move {
-            let (mut found, mut bytes) = (Vec::new(), 0);
-            for keys in keys.chunks(READ_TOGETHER) {
-                let more = self.get_many(keys).await?;
-                bytes += more.iter().flatten().map(|found| found.value.len()).sum::<usize>();
-                found.extend(more);
-                if bytes >= bytes_max {
-                    break;
-                }
-            }
-            Ok(found)
-        })
+        let all = self.get_many(keys);
+        Answer::later(async move { Ok(cut(all.await?, bytes_max)) })
+    }
+
+    /// As [`get_many`](KvsEngine::get_many), without the values, which are empty in the answer. An
+    /// engine that does not know better reads all of them first.
+    ///
+    /// # Errors
+    /// As [`get_many`](KvsEngine::get_many).
+    fn get_versions<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
+        let all = self.get_many(keys);
+        Answer::later(async move { Ok(without_values(all.await?)) })
     }
 
     /// Writes in this order, each for itself: all of a batch or nothing, if what it requires
@@ -201,9 +201,6 @@ pub trait KvsEngine: Send + Sync + 'static {
     }
 }
 
-/// The keys that are read together where it is not known how long their values are.
-const READ_TOGETHER: usize = 16;
-
 /// What an engine can do beyond what every engine can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -251,6 +248,12 @@ pub type Found = (Vec<u8>, Versioned);
 
 /// A scan that has begun. It holds what it needs until it is dropped.
 pub trait Pages: Send {
+    /// What it holds in memory between two calls, in bytes: the keys of a range that had to be
+    /// sorted.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// The next records, as many as fit both limits, but at least one; none are left where the
     /// answer is empty.
     ///
@@ -366,8 +369,44 @@ pub fn engine_of(directory: &Path) -> Result<Option<String>> {
     engine_file::read(&RealDisk, directory)
 }
 
+/// Reads keys one after the other, until their values have so many bytes together.
+fn read_some(
+    keys: &[Bytes],
+    bytes_max: usize,
+    mut get: impl FnMut(&Bytes) -> Result<Option<Versioned>>,
+) -> Result<Vec<Option<Versioned>>> {
+    let (mut found, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+    for key in keys {
+        let next = get(key)?;
+        bytes += next.as_ref().map_or(0, |next| next.value.len());
+        found.push(next);
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The first of what was read, until there are values of so many bytes.
+fn cut(mut found: Vec<Option<Versioned>>, bytes_max: usize) -> Vec<Option<Versioned>> {
+    let mut bytes = 0;
+    let is_enough = |found: &Option<Versioned>| {
+        bytes += found.as_ref().map_or(0, |found| found.value.len());
+        bytes >= bytes_max
+    };
+    if let Some(last) = found.iter().position(is_enough) {
+        found.truncate(last + 1);
+    }
+    found
+}
+
+fn without_values(mut found: Vec<Option<Versioned>>) -> Vec<Option<Versioned>> {
+    found.iter_mut().flatten().for_each(|found| found.value = Vec::new().into());
+    found
+}
+
 /// Refuses a range that starts after its end.
-fn check_range(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> Result<()> {
+pub(crate) fn check_range(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> Result<()> {
     match (from, to) {
         (
             Bound::Included(low) | Bound::Excluded(low),

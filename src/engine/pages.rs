@@ -24,6 +24,10 @@ impl<P: ThreadPool> StorePages<P> {
 }
 
 impl<P: ThreadPool> Pages for StorePages<P> {
+    fn held_bytes(&self) -> usize {
+        self.range.as_ref().map_or(0, |(range, _)| range.held_bytes())
+    }
+
     fn next(&mut self, records_max: usize, bytes_max: usize) -> Answer<'_, Vec<Found>> {
         let (reverse, keys_only) = (self.reverse, self.keys_only);
         let Some(mut range) = self.range.take() else {

@@ -106,6 +106,10 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
         Answer::ready(self.store.get_some(keys, bytes_max))
     }
 
+    fn get_versions<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
+        Answer::ready(self.store.get_versions(keys))
+    }
+
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {
         let bytes: usize = writes.iter().map(|write| write.batch.byte_len()).sum();
         if writes.iter().any(|write| self.store.would_wait(bytes, options_of(write))) {

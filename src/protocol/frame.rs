@@ -11,6 +11,9 @@ pub const HEAD_BYTES: usize = 4;
 /// The largest frame, in bytes behind its head, unless both sides say otherwise.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
 
+/// The least that a client can take, in bytes behind the head: every answer without a value fits.
+pub const FRAME_BYTES_MIN: usize = 4 << 10;
+
 /// The largest frame before a client has given its password, and of a hello. The first byte of a
 /// connection is 0 then, which begins neither a Redis command nor TLS.
 pub const FIRST_FRAME_BYTES_MAX: usize = 16 << 10;

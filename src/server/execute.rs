@@ -11,9 +11,10 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 
 use super::config::Config;
-use super::step::{Replies, Step};
+use super::step::{Needs, Replies, Step};
 use crate::batch::{Batch, Expected, Operation};
 use crate::engine::{KvsEngine, Write};
 use crate::error::{KvsError, Result};
@@ -23,6 +24,9 @@ use crate::store::{Versioned, Written};
 const WRITES_MAX: usize = 4096;
 /// The most keys that are read with one call.
 const READS_MAX: usize = 256;
+/// How often a step is decided anew because an expiry passed meanwhile. A write that waits longer
+/// for its turn than its key is to live would never be done.
+pub(super) const EXPIRY_TRIES: u32 = 8;
 /// About how many bytes of values are held at the same time, but for those of a single step.
 const READ_BYTES: usize = 4 << 20;
 
@@ -31,6 +35,8 @@ const READ_BYTES: usize = 4 << 20;
 pub(crate) struct Bounds {
     /// Nothing more is executed when replies have so many bytes, those from before included.
     pub(crate) reply_bytes_max: usize,
+    /// The most bytes of values that are read to be answered with.
+    pub(crate) answer_bytes_max: usize,
     /// The longest key and the longest value that are written.
     pub(crate) key_bytes_max: usize,
     pub(crate) value_bytes_max: usize,
@@ -40,7 +46,8 @@ impl Bounds {
     /// Those of a configuration, with so many bytes of replies.
     pub(crate) fn new(config: &Config, reply_bytes_max: usize) -> Bounds {
         let Config { key_bytes_max, value_bytes_max, .. } = *config;
-        Bounds { reply_bytes_max, key_bytes_max, value_bytes_max }
+        let answer_bytes_max = config.output_bytes_per_connection_max;
+        Bounds { reply_bytes_max, answer_bytes_max, key_bytes_max, value_bytes_max }
     }
 
     /// Refuses to write a key or a value that is too long.
@@ -68,14 +75,44 @@ pub(crate) async fn execute<S: Step>(
     replies: &mut S::Replies,
     bounds: Bounds,
 ) -> usize {
-    let mut done = 0;
+    let (mut done, mut tries) = (0, 0);
     while let Some(rest) = steps.get(done..).filter(|rest| !rest.is_empty()) {
-        done += Run::begin(rest).execute(engine, replies, bounds).await;
+        let run = Run { is_last_try: tries + 1 >= EXPIRY_TRIES, ..Run::begin(rest) };
+        match run.execute(engine, replies, bounds).await {
+            0 => {
+                tries += 1;
+                // Whoever was faster may be waiting for this thread.
+                yield_now().await;
+            }
+            executed => (done, tries) = (done + executed, 0),
+        }
         if replies.bytes().len() > bounds.reply_bytes_max {
             break;
         }
     }
     done
+}
+
+/// Reads the keys of a single step.
+async fn read_for(
+    engine: &dyn KvsEngine,
+    keys: &[Bytes],
+    needs: Needs,
+    bounds: &Bounds,
+) -> Result<Vec<Option<Versioned>>> {
+    match needs {
+        Needs::Versions => engine.get_versions(keys).await,
+        Needs::Values => engine.get_many(keys).await,
+        Needs::Answer { bytes_max } => {
+            let limit = bytes_max.min(bounds.answer_bytes_max);
+            let read = engine.get_some(keys, limit).await?;
+            let bytes: usize = read.iter().flatten().map(|found| found.value.len()).sum();
+            match read.len() < keys.len() && bytes >= limit {
+                true => Err(KvsError::AnswerTooLarge { limit }),
+                false => Ok(read),
+            }
+        }
+    }
 }
 
 /// Steps that are executed together.
@@ -84,12 +121,14 @@ struct Run<'s, S> {
     keys: Vec<Bytes>,
     /// Of each step, which of the keys it reads, and whether it may write.
     parts: Vec<(Range<usize>, bool)>,
+    /// Whether an expiry of the first step that has passed is the answer.
+    is_last_try: bool,
 }
 
 impl<'s, S: Step> Run<'s, S> {
     /// The longest run at the begin of some steps.
     fn begin(steps: &'s [S]) -> Run<'s, S> {
-        let mut run = Run { steps, keys: Vec::new(), parts: Vec::new() };
+        let mut run = Run { steps, keys: Vec::new(), parts: Vec::new(), is_last_try: false };
         let mut written = Vec::new();
         // The same, once a step asks whether a key is there, and how many of them it has.
         let (mut looked_up, mut looked_up_to) = (HashSet::new(), 0);
@@ -131,8 +170,12 @@ impl<'s, S: Step> Run<'s, S> {
     ) -> usize {
         let read = match (self.keys.as_slice(), self.steps) {
             ([], _) => Ok(Vec::new()),
-            (keys, [_]) => engine.get_many(keys).await,
+            (keys, [step]) => read_for(engine, keys, step.needs(), &bounds).await,
             (keys, _) => engine.get_some(keys, READ_BYTES).await,
+        };
+        let read = match (read, self.steps) {
+            (Ok(read), [_]) if read.len() != self.keys.len() => Err(KvsError::JobLost),
+            (read, _) => read,
         };
         let read = match (read, self.steps) {
             (Ok(read), _) => read,
@@ -158,7 +201,9 @@ impl<'s, S: Step> Run<'s, S> {
         }
         let Decided { marks, writers, writes } = decided;
         let outcomes = match engine.write(writes).await {
-            Ok(outcomes) => outcomes,
+            Ok(outcomes) if outcomes.len() == writers.len() => outcomes,
+            // Which of them have an outcome is not known.
+            Ok(_) => vec![Err(KvsError::JobLost); writers.len()],
             Err(error) => vec![Err(error); writers.len()],
         };
         for (writer, outcome) in writers.iter().zip(&outcomes) {
@@ -182,7 +227,8 @@ impl<'s, S: Step> Run<'s, S> {
         replies: &mut S::Replies,
         bounds: Bounds,
     ) -> usize {
-        let alone = Run::begin(self.steps.get(..1).unwrap_or_default());
+        let first = Run::begin(self.steps.get(..1).unwrap_or_default());
+        let alone = Run { is_last_try: self.is_last_try, ..first };
         Box::pin(alone.execute(engine, replies, bounds)).await
     }
 
@@ -233,6 +279,7 @@ impl<'s, S: Step> Run<'s, S> {
         let mut both = writers.iter().zip(outcomes);
         let end = both.find_map(|(writer, outcome)| match outcome {
             Err(error) if writer.is_answered(error) => Some(writer.step + 1),
+            Err(KvsError::InvalidExpiry { .. }) if writer.step == 0 && self.is_last_try => Some(1),
             Err(error) if error.ends_chain() => Some(writer.step),
             _ => None,
         });
@@ -299,3 +346,7 @@ pub(super) fn expected(found: Option<&Versioned>) -> Expected {
 pub(super) fn is_for_ever(error: &KvsError) -> bool {
     matches!(error, KvsError::InvalidExpiry { expires_at_ms, now_ms } if expires_at_ms > now_ms)
 }
+
+#[cfg(test)]
+#[path = "execute_tests.rs"]
+mod tests;

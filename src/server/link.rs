@@ -9,11 +9,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::task::coop::has_budget_remaining;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
@@ -23,8 +25,12 @@ use super::shared::Shared;
 
 /// How much room there is at least for what comes.
 const READ_BYTES: usize = 16 << 10;
-/// Replies that take no more are not counted: every connection has so much.
+/// Replies and requests that take no more are not counted: every connection has so much.
 const FREE_BYTES: usize = 64 << 10;
+
+/// How much is read, and for how long, of a connection that is to be closed.
+const DRAIN_BYTES: usize = 4 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A socket.
 pub(crate) enum Transport {
@@ -72,13 +78,34 @@ pub(crate) struct Link {
     sent: usize,
     /// What of the replies is counted.
     held: usize,
+    /// The most that the input has held since it got its memory, and what of that is counted.
+    input_peak: usize,
+    input_held: usize,
+    /// Since when the rest of a request is waited for; 0: it is not.
+    request_since_ms: u64,
     protocol: Protocol,
 }
 
 impl Link {
     pub(crate) fn new(transport: Transport, shared: Arc<Shared>, peer: Arc<Peer>) -> Link {
         let input = BytesMut::with_capacity(READ_BYTES);
-        Link { transport, input, shared, peer, sent: 0, held: 0, protocol: Protocol::Resp }
+        Link {
+            transport,
+            input,
+            shared,
+            peer,
+            sent: 0,
+            held: 0,
+            input_peak: 0,
+            input_held: 0,
+            request_since_ms: 0,
+            protocol: Protocol::Resp,
+        }
+    }
+
+    /// A request has come to its end: the next one has all of its time.
+    pub(crate) fn taken(&mut self) {
+        self.request_since_ms = 0;
     }
 
     /// Says what is spoken, for the counters.
@@ -105,8 +132,28 @@ impl Link {
         self.transport.end().await;
     }
 
+    /// Reads what is still coming, not all of it and not for long: closed with unread bytes, a
+    /// connection is reset, which may take the last answer back.
+    pub(crate) async fn drain(&mut self) {
+        let rest = async {
+            let mut read = 0;
+            while read < DRAIN_BYTES {
+                self.input.clear();
+                self.input.reserve(READ_BYTES);
+                match poll_fn(|context| self.transport.poll_read(context, &mut self.input)).await {
+                    Ok(more) if more > 0 => read += more,
+                    _ => break,
+                }
+            }
+        };
+        // Who has not closed the connection by then has had its time to read.
+        let _ = timeout(DRAIN_TIME, rest).await;
+    }
+
     /// Sends until no more than `left` bytes are left.
     pub(crate) async fn send(&mut self, replies: &mut Vec<u8>, left: usize) -> Result<(), Broken> {
+        // Nothing is read meanwhile, so no request can go on.
+        self.request_since_ms = 0;
         self.turn(replies, None, left).await.map(|_| ())
     }
 
@@ -126,12 +173,14 @@ impl Link {
             loop {
                 self.flush(replies, context)?;
                 if awaited.is_none() && self.unsent(replies) <= left {
+                    self.end_wait(awaited);
                     return Poll::Ready(Ok(Turn::Sent));
                 }
                 self.count(replies, limit)?;
                 if awaited.is_some()
                     && let Poll::Ready(turn) = self.poll_input(context)
                 {
+                    self.end_wait(awaited);
                     return Poll::Ready(turn);
                 }
                 match peer.order() {
@@ -198,6 +247,7 @@ impl Link {
     }
 
     fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<Result<Turn, Broken>> {
+        self.count_input()?;
         self.input.reserve(READ_BYTES);
         Poll::Ready(match ready!(self.transport.poll_read(context, &mut self.input)) {
             Ok(0) => Ok(Turn::Ended),
@@ -209,20 +259,55 @@ impl Link {
         })
     }
 
+    /// Counts what has come of requests that are not whole, and lets go of memory that was needed
+    /// for a longer one.
+    fn count_input(&mut self) -> Result<(), Broken> {
+        let len = self.input.len();
+        if self.input_peak > FREE_BYTES && len <= self.input_peak / 4 {
+            let mut input = BytesMut::with_capacity(len + READ_BYTES);
+            input.extend_from_slice(&self.input);
+            (self.input, self.input_peak) = (input, 0);
+        }
+        self.input_peak = self.input_peak.max(len);
+        let now = if self.input_peak > FREE_BYTES { self.input_peak } else { 0 };
+        if now == self.input_held {
+            return Ok(());
+        }
+        let has_room = self.shared.hold_input(self.input_held, now);
+        self.input_held = now;
+        if has_room { Ok(()) } else { Err(Broken::Closed(CloseReason::Input)) }
+    }
+
+    /// Lets the peer be late no more: from here on it waits for the server.
+    fn end_wait(&self, awaited: Option<Awaited>) {
+        // Until it has logged in, its time is that of the whole handshake.
+        if awaited != Some(Awaited::Login) {
+            self.peer.wait_no_more();
+        }
+    }
+
     /// Says until when the peer has to do what is waited for.
-    fn set_deadline(&self, awaited: Option<Awaited>, replies: &[u8]) {
+    fn set_deadline(&mut self, awaited: Option<Awaited>, replies: &[u8]) {
         let config = &self.shared.config;
+        let now_ms = self.shared.coarse_ms();
+        let mut since_ms = now_ms;
         let (time_ms, reason) = match awaited {
             // Since the connection began; set there.
             Some(Awaited::Login) => return,
+            // Since the first wait for it: however slowly it comes, it gains no time.
+            Some(Awaited::Rest) => {
+                if self.request_since_ms == 0 {
+                    self.request_since_ms = now_ms;
+                }
+                since_ms = self.request_since_ms;
+                (config.request_timeout_ms, CloseReason::Request)
+            }
             _ if self.unsent(replies) > 0 => (config.request_timeout_ms, CloseReason::Output),
             None => (0, CloseReason::Output),
-            Some(Awaited::Rest) => (config.request_timeout_ms, CloseReason::Request),
             Some(Awaited::Request) => (config.idle_timeout_ms, CloseReason::Idle),
         };
-        let now_ms = self.shared.coarse_ms();
         self.peer.active_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
-        let deadline_ms = if time_ms == 0 { 0 } else { now_ms.saturating_add(time_ms) };
+        let deadline_ms = if time_ms == 0 { 0 } else { since_ms.saturating_add(time_ms) };
         self.peer.wait_until(deadline_ms, reason);
     }
 }
@@ -230,6 +315,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.shared.hold_output(self.held, 0);
+        self.shared.hold_input(self.input_held, 0);
     }
 }
 
@@ -277,3 +363,7 @@ impl Transport {
         .await;
     }
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ pub(crate) mod metrics;
 pub(crate) mod slow_log;
 pub(crate) mod listener;
 pub(crate) mod admin;
+pub(crate) mod descriptors;
 pub(crate) mod serve;
 pub(crate) mod step;
 pub(crate) mod steps;
@@ -16,16 +17,19 @@ pub(crate) mod proto_steps;
 pub(crate) mod execute;
 pub(crate) mod transaction;
 pub(crate) mod peer;
+pub(crate) mod turn_away;
 pub(crate) mod shared;
 pub(crate) mod link;
 pub(crate) mod proto_session;
 pub(crate) mod resp_session;
 pub(crate) mod run;
 pub(crate) mod open_engine;
+pub(crate) mod kvs_server;
 #[cfg(test)]
 mod test_engine;
 
 pub use config::Config;
+pub use kvs_server::KvsServer;
 pub use open_engine::open_engine;
 pub use password::{Password, PasswordError};
 pub use run::run;

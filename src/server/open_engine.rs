@@ -6,9 +6,7 @@ use super::config::{Config, EngineName, PoolName};
 use crate::engine::{KvsEngine, MemoryEngine, StoreEngine, engine_of};
 #[cfg(feature = "sled")]
 use crate::engine::{Pooled, SledKvsEngine};
-#[cfg(not(feature = "sled"))]
-use crate::error::KvsError;
-use crate::error::Result;
+use crate::error::{KvsError, Result};
 use crate::thread_pool::PoolKind;
 
 /// Opens the engine of a server.
@@ -44,7 +42,14 @@ pub fn open_engine(config: &Config) -> Result<Arc<dyn KvsEngine>> {
             let pool = pool.build(config.pool_threads)?;
             Arc::new(StoreEngine::open(&config.dir, &config.store_options(), pool)?)
         }
-        EngineName::Memory => Arc::new(MemoryEngine::new()?),
+        EngineName::Memory => {
+            // It keeps nothing there, but whoever names the directory of another engine errs.
+            if let Some(found) = engine_of(&config.dir)? {
+                let path = config.dir.clone();
+                return Err(KvsError::WrongEngine { path, found, wanted: "memory" });
+            }
+            Arc::new(MemoryEngine::new()?)
+        }
         #[cfg(feature = "sled")]
         EngineName::Sled => {
             let engine = SledKvsEngine::open(&config.dir, config.durability())?;
@@ -56,4 +61,24 @@ pub fn open_engine(config: &Config) -> Result<Arc<dyn KvsEngine>> {
             return Err(KvsError::Unsupported { engine: "sled", capability });
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, EngineName, KvsError, open_engine};
+
+    #[test]
+    fn memory_is_no_engine_for_the_directory_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = |engine| {
+            let (dir, engine) = (dir.path().to_owned(), Some(engine));
+            Config { dir, engine, ..Config::default() }
+        };
+        assert_eq!(open_engine(&config(EngineName::Memory)).unwrap().name(), "memory");
+        drop(open_engine(&config(EngineName::Kvs)).unwrap());
+        match open_engine(&config(EngineName::Memory)).map(|engine| engine.name()) {
+            Err(KvsError::WrongEngine { found, wanted: "memory", .. }) => assert_eq!(found, "kvs"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

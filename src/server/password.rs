@@ -66,9 +66,9 @@ pub enum PasswordError {
 }
 
 impl Password {
-    /// Reads the password from a file, without the line end behind it, or takes that of the
-    /// variable `KVS_PASSWORD`. None: there is neither. A file that everybody can read is warned
-    /// of in the log.
+    /// Reads the password from a file, or takes that of the variable `KVS_PASSWORD`, without the
+    /// line end behind it. None: there is neither; an empty variable counts as not set. A file that
+    /// everybody can read is warned of in the log.
     ///
     /// # Errors
     /// [`PasswordError`].
@@ -76,11 +76,12 @@ impl Password {
         file: Option<&Path>,
         variable: Option<OsString>,
     ) -> Result<Option<Password>, PasswordError> {
-        match (file, variable) {
+        match (file, variable.filter(|variable| !variable.is_empty())) {
             (None, None) => Ok(None),
             (Some(path), Some(_)) => Err(PasswordError::Twice { path: path.to_owned() }),
             (None, Some(value)) => {
-                Password::new(value.as_encoded_bytes(), "the variable KVS_PASSWORD").map(Some)
+                let line = without_line_end(value.as_encoded_bytes());
+                Password::new(line, "the variable KVS_PASSWORD").map(Some)
             }
             (Some(path), None) => {
                 let (bytes, mode) = read(path).map_err(|error| PasswordError::Io {
@@ -91,9 +92,7 @@ impl Password {
                     // Not an error: secrets are often mounted that way into a container.
                     warn!("everybody can read the password file {}: chmod 600", path.display());
                 }
-                let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-                let line = line.strip_suffix(b"\r").unwrap_or(line);
-                Password::new(line, &path.display().to_string()).map(Some)
+                Password::new(without_line_end(&bytes), &path.display().to_string()).map(Some)
             }
         }
     }
@@ -146,6 +145,11 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
     Ok((fs::read(path)?, mode))
 }
 
+fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 fn is_open_to_all(mode: u32) -> bool {
     mode & 0o004 != 0
 }
@@ -185,8 +189,14 @@ mod tests {
         assert!(load("a\n\n").unwrap().unwrap().matches(b"a\n"));
         assert!(matches!(load("\n"), Err(PasswordError::Empty { .. })));
         assert!(matches!(load(&"x".repeat(513)), Err(PasswordError::TooLong { .. })));
-        assert!(Password::load(None, Some("v".into())).unwrap().unwrap().matches(b"v"));
-        let empty = Password::load(None, Some("".into())).unwrap_err().to_string();
+        for variable in ["v", "v\n", "v\r\n"] {
+            assert!(Password::load(None, Some(variable.into())).unwrap().unwrap().matches(b"v"));
+        }
+        assert!(Password::load(None, Some("".into())).unwrap().is_none());
+        load("f").unwrap();
+        let file = Password::load(Some(&path), Some("".into())).unwrap().unwrap();
+        assert!(file.matches(b"f"));
+        let empty = Password::load(None, Some("\n".into())).unwrap_err().to_string();
         assert_eq!(empty, "the password in the variable KVS_PASSWORD is empty");
         let twice = Password::load(Some(&path), Some("v".into()));
         assert!(matches!(twice, Err(PasswordError::Twice { .. })));

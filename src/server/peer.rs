@@ -86,6 +86,11 @@ impl Peer {
         self.deadline_ms.store(deadline_ms, Ordering::Release);
     }
 
+    /// Nothing is waited for: the connection is at work.
+    pub(crate) fn wait_no_more(&self) {
+        self.deadline_ms.store(0, Ordering::Release);
+    }
+
     /// Ends the connection if it has had its time.
     fn end_if_late(&self, now_ms: u64) {
         let deadline_ms = self.deadline_ms.load(Ordering::Acquire);

@@ -95,7 +95,7 @@ impl Session {
     fn new(shared: Arc<Shared>, peer: Arc<Peer>) -> Session {
         Session {
             is_known: shared.password.is_none(),
-            streams: Streams::new(Arc::clone(&shared.engine)),
+            streams: Streams::new(Arc::clone(&shared)),
             shared,
             peer,
             replies: ProtoReplies::default(),
@@ -130,6 +130,7 @@ impl Session {
                         continue;
                     }
                     Ok(Some(frame)) => {
+                        link.taken();
                         self.take(Request::decode(frame));
                         continue;
                     }
@@ -161,8 +162,10 @@ impl Session {
     fn take(&mut self, decoded: Result<Request, Refusal>) {
         self.held = match decoded.and_then(|request| self.admit(request)) {
             Ok(Request { id, command: Command::Keys(command) }) => {
-                let frame_bytes_max = self.frame_bytes_max;
-                let value_bytes_max = self.shared.config.value_bytes_max;
+                let config = &self.shared.config;
+                let value_bytes_max = config.value_bytes_max;
+                let frame_bytes_max =
+                    self.frame_bytes_max.min(config.output_bytes_per_connection_max);
                 self.steps.push(ProtoStep { id, command, frame_bytes_max, value_bytes_max });
                 None
             }

@@ -12,7 +12,7 @@ use crate::protocol::proto::messages::{
 };
 use crate::protocol::proto::reply::{self, PLACE};
 use crate::protocol::proto::request::{Action, CompareAndSwap, KeyCommand, Operation};
-use crate::server::step::{Replies, Step};
+use crate::server::step::{Needs, Replies, Step};
 use crate::store::{Versioned, Written, parse_integer};
 
 /// A command with what its response needs.
@@ -20,7 +20,7 @@ pub(crate) struct ProtoStep {
     /// That of the request.
     pub(crate) id: u64,
     pub(crate) command: KeyCommand,
-    /// The largest frame that the client takes.
+    /// The largest frame that can be answered with.
     pub(crate) frame_bytes_max: usize,
     /// The longest value that the server takes.
     pub(crate) value_bytes_max: usize,
@@ -68,6 +68,19 @@ impl Step for ProtoStep {
         }
     }
 
+    fn needs(&self) -> Needs {
+        match &self.command.action {
+            Action::GetMany { without_values: false, .. } => {
+                Needs::Answer { bytes_max: self.frame_bytes_max }
+            }
+            Action::Get { without_value: true, .. }
+            | Action::GetMany { without_values: true, .. }
+            | Action::Set { .. }
+            | Action::Batch { .. } => Needs::Versions,
+            _ => Needs::Values,
+        }
+    }
+
     fn decide(
         &self,
         read: &[Option<Versioned>],
@@ -87,8 +100,7 @@ impl Step for ProtoStep {
             }
             Action::Set { key, value, expiry, condition } => {
                 require(key, condition.as_ref(), batch);
-                set(key, value, *expiry, current, now_ms, batch);
-                Ok(Kind::Write(PLACE))
+                set(key, value, *expiry, current, now_ms, batch).map(|()| Kind::Write(PLACE))
             }
             Action::Remove { key, condition } => {
                 require(key, condition.as_ref(), batch);
@@ -97,8 +109,7 @@ impl Step for ProtoStep {
             }
             Action::Batch { requirements, operations } => {
                 requirements.iter().for_each(|(key, it)| require(key, Some(it), batch));
-                put_all(operations, read, now_ms, batch);
-                Ok(Kind::Write(PLACE))
+                put_all(operations, read, now_ms, batch).map(|()| Kind::Write(PLACE))
             }
             Action::CompareAndSwap(it) => {
                 if !is_as_expected(&it.expected, current) {
@@ -106,24 +117,31 @@ impl Step for ProtoStep {
                     let out = &mut replies.0;
                     return reply::put_not_swapped(out, limit, self.id, current, without);
                 }
-                match &it.value {
+                let put = match &it.value {
                     Some(value) => set(&it.key, value, it.expiry, current, now_ms, batch),
-                    None => drop(batch.remove(&it.key)),
-                }
+                    None => {
+                        batch.remove(&it.key);
+                        Ok(())
+                    }
+                };
                 let swap = CompareAndSwapResponse { current: None, written: Some(PLACE) };
-                Ok(Kind::CompareAndSwap(swap))
+                put.map(|()| Kind::CompareAndSwap(swap))
             }
             Action::Increment { key, by } => increment(key, *by, current, batch),
             Action::Append { key, value } => {
                 append(key, value, self.value_bytes_max, current, batch)
             }
             Action::Expire { key, expiry } => {
-                Ok(Kind::Expire(expire(key, *expiry, current, now_ms, batch)))
+                expire(key, *expiry, current, now_ms, batch).map(Kind::Expire)
             }
         };
         match answer {
             Ok(kind) => reply::put(&mut replies.0, self.frame_bytes_max, self.id, kind),
-            Err(error) => self.fail(&error, replies),
+            Err(error) => {
+                // What was put into it before the error was found.
+                batch.clear();
+                self.fail(&error, replies);
+            }
         }
     }
 
@@ -168,23 +186,43 @@ fn set(
     current: Option<&Versioned>,
     now_ms: u64,
     batch: &mut Batch,
-) {
-    match expires_at_ms(expiry, current, now_ms) {
+) -> Result<(), KvsError> {
+    match expires_at_ms(expiry, current, now_ms)? {
         Some(at_ms) => batch.set_until(key, value, at_ms),
         None => batch.set(key, value),
     };
+    Ok(())
 }
 
-fn expires_at_ms(expiry: Expiry, current: Option<&Versioned>, now_ms: u64) -> Option<u64> {
-    match expiry {
-        Expiry::Never => None,
-        Expiry::Keep => current.and_then(|current| current.expires_at_ms),
-        Expiry::AfterMs(ms) => Some(now_ms.saturating_add(ms)),
-        Expiry::AtMs(at_ms) => Some(at_ms),
+/// When a key is to expire; none: never. What is not in the future is an error here already: an
+/// engine that refuses it cannot tell it from an expiry that has passed meanwhile.
+fn expires_at_ms(
+    expiry: Expiry,
+    current: Option<&Versioned>,
+    now_ms: u64,
+) -> Result<Option<u64>, KvsError> {
+    let at_ms = match expiry {
+        Expiry::Never => return Ok(None),
+        // It may have expired since it was read: then there is no expiry to keep.
+        Expiry::Keep => {
+            let kept = current.and_then(|current| current.expires_at_ms);
+            return Ok(kept.filter(|at_ms| *at_ms > now_ms));
+        }
+        Expiry::AfterMs(ms) => now_ms.saturating_add(ms),
+        Expiry::AtMs(at_ms) => at_ms,
+    };
+    match at_ms > now_ms {
+        true => Ok(Some(at_ms)),
+        false => Err(KvsError::InvalidExpiry { expires_at_ms: at_ms, now_ms }),
     }
 }
 
-fn put_all(operations: &[Operation], read: &[Option<Versioned>], now_ms: u64, batch: &mut Batch) {
+fn put_all(
+    operations: &[Operation],
+    read: &[Option<Versioned>],
+    now_ms: u64,
+    batch: &mut Batch,
+) -> Result<(), KvsError> {
     let mut read = read.iter();
     for operation in operations {
         match operation {
@@ -193,11 +231,12 @@ fn put_all(operations: &[Operation], read: &[Option<Versioned>], now_ms: u64, ba
                     Expiry::Keep => read.next().and_then(Option::as_ref),
                     _ => None,
                 };
-                set(key, value, *expiry, current, now_ms, batch);
+                set(key, value, *expiry, current, now_ms, batch)?;
             }
             Operation::Remove { key } => drop(batch.remove(key)),
         }
     }
+    Ok(())
 }
 
 fn is_as_expected(expected: &Expected, current: Option<&Versioned>) -> bool {
@@ -249,19 +288,20 @@ fn expire(
     current: Option<&Versioned>,
     now_ms: u64,
     batch: &mut Batch,
-) -> ExpireResponse {
+) -> Result<ExpireResponse, KvsError> {
+    let at_ms = expires_at_ms(expiry, current, now_ms)?;
     let Some(current) = current else {
-        return ExpireResponse { existed: false, written: None };
+        return Ok(ExpireResponse { existed: false, written: None });
     };
-    match expires_at_ms(expiry, Some(current), now_ms) {
+    match at_ms {
         // A key that does not expire stays as it is.
         None if current.expires_at_ms.is_none() => {
-            return ExpireResponse { existed: true, written: None };
+            return Ok(ExpireResponse { existed: true, written: None });
         }
         None => batch.set(key, &current.value),
         Some(at_ms) => batch.set_until(key, &current.value, at_ms),
     };
-    ExpireResponse { existed: true, written: Some(PLACE) }
+    Ok(ExpireResponse { existed: true, written: Some(PLACE) })
 }
 
 /// Sets a key, whose expiry stays.

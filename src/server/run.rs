@@ -19,12 +19,10 @@ use super::resp_session;
 use super::serve::Started;
 use super::shared::{Shared, TICK};
 use super::tls::Tls;
+use super::turn_away;
 
 /// How long nothing is accepted when the operating system has run out of something.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// What a client is told for which there is no place.
-const NO_PLACE: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// Serves the connections of a server until it is to end and all of them have ended.
 pub async fn run(started: Started) {
@@ -86,8 +84,13 @@ fn accept(
     if shared.peers.len() >= shared.config.connections_max {
         shared.metrics.refused(RefusalReason::ConnectionsMax);
         // Where TLS is spoken it would not be understood.
-        if tls.is_none() {
-            let _ = stream.try_write(NO_PLACE);
+        if tls.is_none()
+            && let Ok(place) = Arc::clone(&shared.turned_away).try_acquire_owned()
+        {
+            connections.spawn(async move {
+                turn_away::tell(stream).await;
+                drop(place);
+            });
         }
         return;
     }
@@ -162,5 +165,8 @@ async fn serve(
         resp_session::serve(&mut link).await
     };
     link.end().await;
+    if matches!(served, Err(Broken::Closed(CloseReason::Protocol))) {
+        link.drain().await;
+    }
     served
 }

@@ -23,7 +23,7 @@ use super::password::{Password, PasswordError};
 use super::shutdown::{Shutdown, on_signals};
 use super::slow_log::SlowLog;
 use super::tls::{Tls, TlsError};
-use super::{logging, notify};
+use super::{descriptors, logging, notify};
 use crate::engine::KvsEngine;
 use crate::error::KvsError;
 
@@ -107,24 +107,51 @@ where
     info!("kvs-server {} on {}", env!("CARGO_PKG_VERSION"), loaded.config.addr);
     info!("configuration: {}", loaded.summary());
     let config = Arc::new(loaded.config);
+    descriptors::provide(&config);
+    let secrets = secrets(&config, password)?;
+    let shutdown = Shutdown::new();
+    let mut tasks = JoinSet::new();
+    let on_hangup = reload(secrets.0.clone());
+    tasks.spawn(on_signals(shutdown.clone(), on_hangup).map_err(ServeError::Signals)?);
+    let metrics = Arc::new(Metrics::new(command_names));
+    serve_until(config, secrets, metrics, shutdown, open_engine, run).await
+}
+
+/// As `serve`, until `run` asks for the end, without signals and a log.
+pub(crate) async fn serve_while<O, R>(
+    config: Config,
+    password: Option<OsString>,
+    command_names: &'static [&'static str],
+    open_engine: O,
+    run: R,
+) -> Result<(), ServeError>
+where
+    O: FnOnce(&Config) -> crate::Result<Arc<dyn KvsEngine>> + Send + 'static,
+    R: AsyncFnOnce(Started),
+{
+    let config = Arc::new(config);
+    let secrets = secrets(&config, password)?;
+    let metrics = Arc::new(Metrics::new(command_names));
+    let run = |started| run(started);
+    serve_until(config, secrets, metrics, Shutdown::new(), open_engine, run).await
+}
+
+/// The certificate and the password, where there are any.
+type Secrets = (Option<Arc<Tls>>, Option<Arc<Password>>);
+
+fn secrets(config: &Config, password: Option<OsString>) -> Result<Secrets, ServeError> {
     let password = Password::load(config.password_file.as_deref(), password)?.map(Arc::new);
     let tls = match (&config.tls_cert_file, &config.tls_key_file) {
         (Some(cert_file), Some(key_file)) => Some(Arc::new(Tls::load(cert_file, key_file)?)),
         _ => None,
     };
-    let shutdown = Shutdown::new();
-    let mut tasks = JoinSet::new();
-    let on_hangup = reload(tls.clone());
-    tasks.spawn(on_signals(shutdown.clone(), on_hangup).map_err(ServeError::Signals)?);
-    let metrics = Arc::new(Metrics::new(command_names));
-    let secrets = (tls, password);
-    serve_until(config, secrets, metrics, shutdown, open_engine, run).await
+    Ok((tls, password))
 }
 
 /// As `serve`, until `shutdown` is asked for.
 async fn serve_until<O, R, F>(
     config: Arc<Config>,
-    (tls, password): (Option<Arc<Tls>>, Option<Arc<Password>>),
+    (tls, password): Secrets,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     open_engine: O,

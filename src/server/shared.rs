@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Semaphore;
+
 use super::config::Config;
 use super::metrics::Metrics;
 use super::password::Password;
@@ -11,6 +13,7 @@ use super::peer::Peers;
 use super::serve::Started;
 use super::shutdown::Shutdown;
 use super::slow_log::SlowLog;
+use super::turn_away;
 use crate::engine::KvsEngine;
 
 pub(crate) struct Shared {
@@ -24,10 +27,28 @@ pub(crate) struct Shared {
     pub(crate) since: Instant,
     /// When everything was last made durable because a client asked, in seconds since 1970.
     pub(crate) last_save_s: AtomicU64,
+    /// Places for clients that are told that there is none.
+    pub(crate) turned_away: Arc<Semaphore>,
+    /// Places for scans that sort all keys first.
+    pub(crate) sorted_scans: Arc<Semaphore>,
     /// The bytes of replies that connections hold.
     output_bytes: AtomicUsize,
+    /// Those of requests that have not come to their end.
+    input_bytes: AtomicUsize,
     /// Milliseconds since the start, as of the last tick.
     coarse_ms: AtomicU64,
+}
+
+/// Room in the account of replies, given back when it is dropped.
+pub(crate) struct Room {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.shared.hold_output(self.bytes, 0);
+    }
 }
 
 /// How often deadlines are looked at.
@@ -45,7 +66,10 @@ impl Shared {
             peers: Arc::default(),
             since: Instant::now(),
             last_save_s: AtomicU64::new(unix_time().as_secs()),
+            turned_away: Arc::new(Semaphore::new(turn_away::PLACES)),
+            sorted_scans: Arc::new(Semaphore::new(started.config.sorted_scans_max)),
             output_bytes: AtomicUsize::new(0),
+            input_bytes: AtomicUsize::new(0),
             coarse_ms: AtomicU64::new(1),
         }
     }
@@ -65,13 +89,29 @@ impl Shared {
     /// Counts what the replies of a connection take, instead of what they took before. False:
     /// there is no room for them.
     pub(crate) fn hold_output(&self, before: usize, now: usize) -> bool {
-        if now > before {
-            let held = self.output_bytes.fetch_add(now - before, Ordering::Relaxed);
-            held + (now - before) <= self.config.output_bytes_max
-        } else {
-            self.output_bytes.fetch_sub(before - now, Ordering::Relaxed);
-            true
-        }
+        hold(&self.output_bytes, self.config.output_bytes_max, before, now)
+    }
+
+    /// The same with what a connection has sent of a request.
+    pub(crate) fn hold_input(&self, before: usize, now: usize) -> bool {
+        hold(&self.input_bytes, self.config.input_bytes_max, before, now)
+    }
+
+    /// Counts what is held for a client beside its replies; none: there is no room for it.
+    pub(crate) fn room(self: &Arc<Shared>, bytes: usize) -> Option<Room> {
+        let has_room = self.hold_output(0, bytes);
+        let room = Room { shared: Arc::clone(self), bytes };
+        has_room.then_some(room)
+    }
+}
+
+fn hold(all: &AtomicUsize, limit: usize, before: usize, now: usize) -> bool {
+    if now > before {
+        let held = all.fetch_add(now - before, Ordering::Relaxed);
+        held + (now - before) <= limit
+    } else {
+        all.fetch_sub(before - now, Ordering::Relaxed);
+        true
     }
 }
 

@@ -24,6 +24,11 @@ pub(crate) trait Step: Send + Sync {
     /// that writes nothing, whatever it reads, names none.
     fn writes(&self, keys: &mut Vec<Bytes>);
 
+    /// What it needs of what it reads.
+    fn needs(&self) -> Needs {
+        Needs::Values
+    }
+
     /// Decides: puts what is to be written into the batch, and the reply behind the others. What it
     /// reads is in the order of `reads`. It may be called again with other values: then its
     /// earlier reply and batch are gone. It requires nothing of the keys that it reads; whoever
@@ -48,6 +53,18 @@ pub(crate) trait Step: Send + Sync {
     fn durability(&self) -> Option<Durability> {
         None
     }
+}
+
+/// What a step needs of the keys that it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Versions and expiries: values may be left empty.
+    Versions,
+    /// Values, of no more than two keys.
+    Values,
+    /// The values of any number of keys, which are its answer. Where they have more bytes together
+    /// than this, or than fit a connection, it fails with [`KvsError::AnswerTooLarge`].
+    Answer { bytes_max: usize },
 }
 
 /// Replies, encoded one behind the other.

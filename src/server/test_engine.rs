@@ -13,6 +13,9 @@ use crate::store::{Versioned, Walked, Written};
 pub(crate) struct TestEngine {
     pub(crate) stats: Mutex<EngineStats>,
     pub(crate) closed: AtomicBool,
+    /// What reading and writing answer, whatever is asked; none: that it cannot do it.
+    pub(crate) found: Option<Vec<Option<Versioned>>>,
+    pub(crate) outcomes: Option<Vec<Result<Written>>>,
 }
 
 impl TestEngine {
@@ -40,11 +43,11 @@ impl KvsEngine for TestEngine {
     }
 
     fn get_many<'a>(&'a self, _: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
-        self.none()
+        self.found.clone().map_or_else(|| self.none(), |found| Answer::ready(Ok(found)))
     }
 
     fn write(&self, _: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {
-        self.none()
+        self.outcomes.clone().map_or_else(|| self.none(), |outcomes| Answer::ready(Ok(outcomes)))
     }
 
     fn scan(&self, _: Scan) -> Answer<'_, Box<dyn Pages>> {

@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 
-use super::execute::{Bounds, expected, is_for_ever};
-use super::step::{Replies, Step};
+use super::execute::{Bounds, EXPIRY_TRIES, expected, is_for_ever};
+use super::step::{Needs, Replies, Step};
 use crate::batch::{Batch, Expected, Operation};
 use crate::engine::{KvsEngine, Write};
 use crate::error::{KvsError, Result};
@@ -40,11 +41,19 @@ pub(crate) async fn execute_as_one<S: Step>(
     keys.dedup();
     let durability = strongest(steps.iter().filter_map(Step::durability));
     let before = replies.bytes().len();
+    let only_versions = steps.iter().all(|step| step.needs() == Needs::Versions);
+    let limit = bounds.answer_bytes_max.saturating_sub(before);
+    let too_large = KvsError::AnswerTooLarge { limit: bounds.answer_bytes_max };
+    let mut tries = 0;
     loop {
         let read = match keys.as_slice() {
             [] => Vec::new(),
-            keys => engine.get_many(keys).await?,
+            keys if only_versions => engine.get_versions(keys).await?,
+            keys => engine.get_some(keys, limit).await?,
         };
+        if read.len() < keys.len() {
+            return Err(too_large);
+        }
         let mut batch = Batch::new();
         for Watched { key, version } in watched {
             batch.require(key, version.map_or(Expected::Absent, Expected::Version));
@@ -52,7 +61,11 @@ pub(crate) async fn execute_as_one<S: Step>(
         for (key, found) in keys.iter().zip(&read) {
             batch.require(key, expected(found.as_ref()));
         }
-        decide_all(steps, &keys, read, engine.now_ms(), &mut batch, replies);
+        let moment = (engine.now_ms(), limit);
+        if !decide_all(steps, &keys, read, moment, &mut batch, replies) {
+            replies.bytes().truncate(before);
+            return Err(too_large);
+        }
         if batch.is_empty() && batch.requirements().is_empty() {
             return Ok(true);
         }
@@ -71,7 +84,13 @@ pub(crate) async fn execute_as_one<S: Step>(
                     {
                         return Ok(false);
                     }
-                    error if error.ends_chain() && !is_for_ever(&error) => {}
+                    KvsError::InvalidExpiry { .. } if tries + 1 >= EXPIRY_TRIES => {
+                        return Err(error);
+                    }
+                    error if error.ends_chain() && !is_for_ever(&error) => {
+                        tries += 1;
+                        yield_now().await;
+                    }
                     error => return Err(error),
                 }
             }
@@ -79,25 +98,40 @@ pub(crate) async fn execute_as_one<S: Step>(
     }
 }
 
-/// Lets each step decide on what those before it have left.
+/// Lets each step decide on what those before it have left. False: it would read or answer more than
+/// the limit.
 fn decide_all<S: Step>(
     steps: &[S],
     keys: &[Bytes],
     read: Vec<Option<Versioned>>,
-    now_ms: u64,
+    (now_ms, limit): (u64, usize),
     batch: &mut Batch,
     replies: &mut S::Replies,
-) {
+) -> bool {
+    let before = replies.bytes().len();
     let mut state: HashMap<&[u8], Option<Versioned>> =
         keys.iter().map(|key| &key[..]).zip(read).collect();
     let mut own_keys = Vec::new();
     for step in steps {
         own_keys.clear();
         step.reads(&mut own_keys);
-        let own: Vec<Option<Versioned>> =
-            own_keys.iter().map(|key| state.get(&key[..]).cloned().flatten()).collect();
+        let known = |key: &Bytes| state.get(&key[..]).and_then(Option::as_ref);
+        let own: Vec<Option<Versioned>> = if step.needs() == Needs::Versions {
+            let version = |known: &Versioned| Versioned { value: Vec::new().into(), ..*known };
+            own_keys.iter().map(|key| known(key).map(version)).collect()
+        } else {
+            let bytes: usize = own_keys.iter().filter_map(known).map(|it| it.value.len()).sum();
+            // The same key may be read often.
+            if bytes > limit {
+                return false;
+            }
+            own_keys.iter().map(|key| known(key).cloned()).collect()
+        };
         let mut decided = Batch::new();
         step.decide(&own, now_ms, &mut decided, replies);
+        if replies.bytes().len() - before > limit {
+            return false;
+        }
         for operation in decided.iter() {
             let after = match operation {
                 Operation::Set { key, value, expires_at_ms } => {
@@ -118,6 +152,7 @@ fn decide_all<S: Step>(
             }
         }
     }
+    true
 }
 
 /// The strongest of several durabilities; none: nobody asks for one.

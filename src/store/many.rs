@@ -66,6 +66,19 @@ impl Store {
         self.core().get_many(keys, bytes_max, |found| found)
     }
 
+    /// As [`get_many_versioned`](Store::get_many_versioned), without the values, which are empty in
+    /// the answer: no more than one of them is in memory at a time.
+    #[cfg(feature = "server")]
+    pub(crate) fn get_versions<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+    ) -> Result<Vec<Option<Versioned>>> {
+        self.core().get_many(keys, usize::MAX, |found| Versioned {
+            value: Vec::new().into(),
+            ..found
+        })
+    }
+
     /// Writes batches in this order, each for itself: each has its own seq and its own outcome, and
     /// sees those before it. As many as fit (1 MiB) take one append and, if any of them asks for
     /// [`Durability::Always`](crate::Durability::Always), one sync. On return each that has

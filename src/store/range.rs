@@ -205,6 +205,12 @@ impl Range {
 /// For engines, which go over ranges with versions and expiries.
 #[cfg(feature = "server")]
 impl Range {
+    /// What the keys that were copied or sorted take in memory.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let keys: usize = self.front.iter().map(|due| due.key.capacity()).sum();
+        keys + self.front.capacity() * size_of::<Due>()
+    }
+
     /// The next record from the begin or the end; its value is empty if it is not wanted.
     pub(crate) fn next_record(
         &mut self,

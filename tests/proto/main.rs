@@ -10,6 +10,8 @@ mod wire;
 #[cfg(test)]
 mod death;
 #[cfg(test)]
+mod expiry;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod session;

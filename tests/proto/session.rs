@@ -1,5 +1,7 @@
 //! Hello, the password, pipelines, and what is not the protocol.
 
+use std::io::{Read, Write};
+
 use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
 use kvs::protocol::proto::messages::{
@@ -184,6 +186,37 @@ fn whoever_does_not_log_in_has_to_go() {
     let mut wire = Wire::connect(server.addr);
     wire.send(&request(1, Asked::Hello(hello()))[..5]);
     assert_eq!(wire.rest(), []);
+}
+
+#[test]
+fn a_client_that_takes_no_frame_of_use_is_refused() {
+    let server = Server::start(&[]);
+    let mut wire = Wire::connect(server.addr);
+    for frame_bytes_max in [1, 5, 4095] {
+        let error = wire.error(1, Asked::Hello(HelloRequest { frame_bytes_max, ..hello() }));
+        assert_eq!((error.code(), error.limit), (Code::InvalidRequest, Some(4096)));
+    }
+    let hello = HelloRequest { frame_bytes_max: 4096, ..hello() };
+    assert!(matches!(wire.ask(1, Asked::Hello(hello)), Kind::Hello(_)));
+}
+
+#[test]
+fn a_client_too_many_is_told_in_its_protocol() {
+    let server = Server::start(&["--connections-max", "1"]);
+    let mut wire = Wire::greet(server.addr);
+    for _ in 0..3 {
+        let mut other = Wire::connect(server.addr);
+        other.send(&request(1, Asked::Hello(hello())));
+        assert_eq!(other.last_error().code(), Code::TooManyConnections);
+        for said in [&b"PING\r\n"[..], b""] {
+            let mut other = server.connect();
+            other.write_all(said).unwrap();
+            let mut told = String::new();
+            other.read_to_string(&mut told).unwrap();
+            assert_eq!(told, "-ERR max number of clients reached\r\n");
+        }
+    }
+    assert!(matches!(wire.ask(2, ping()), Kind::Ping(_)));
 }
 
 #[test]

@@ -119,7 +119,12 @@ fn a_scan_sees_what_was_sent_before_it() {
 fn an_empty_scan_and_one_that_cannot_be() {
     let server = Server::start(&[]);
     let mut wire = Wire::greet(server.addr);
-    assert_eq!(wire.ask(2, scan(0, 0)), WHOLE);
+    assert_eq!(wire.ask(2, scan(0, 1)), WHOLE);
+    // Without credit it does not even begin.
+    wire.send(&request(2, scan(0, 0)));
+    assert!(until_ping(&mut wire, 3).is_empty());
+    wire.send(&request(2, grant(1)));
+    assert_eq!(wire.response(), (2, WHOLE));
     let bound = |key: &'static str| {
         let kind = kvs::protocol::proto::messages::bound::Kind::Included(key.into());
         Some(kvs::protocol::proto::messages::Bound { kind: Some(kind) })
@@ -132,14 +137,14 @@ fn an_empty_scan_and_one_that_cannot_be() {
 #[test]
 fn a_page_fits_the_frame_of_the_client_or_the_scan_fails() {
     let server = Server::start(&[]);
-    filled(&server, 20, 700);
-    let (mut wire, _) = Wire::greet_with(server.addr, 1000);
+    filled(&server, 20, 3000);
+    let (mut wire, _) = Wire::greet_with(server.addr, 4096);
     wire.send(&request(5, scan(0, 1000)));
     for key in 0..20 {
         assert_eq!(keys_of(wire.response().1), [format!("{key:04}")]);
     }
     assert_eq!(wire.response(), (5, WHOLE));
-    assert!(matches!(wire.ask(6, set("0010", vec![0; 2000])), Kind::Write(_)));
+    assert!(matches!(wire.ask(6, set("0010", vec![0; 5000])), Kind::Write(_)));
     wire.send(&request(7, scan(0, 1000)));
     for key in 0..10 {
         assert_eq!(keys_of(wire.response().1), [format!("{key:04}")]);
@@ -186,6 +191,64 @@ fn there_are_only_so_many_streams() {
     assert_eq!(same_id.code(), Code::InvalidRequest);
     wire.send(&request(99, scan(1, 1)));
     assert_eq!(keys_of(wire.response().1), ["0000"]);
+}
+
+#[test]
+fn scans_that_sort_all_keys_are_limited() {
+    let server = Server::start(&["--sorted-scans-max", "1"]);
+    let mut wire = filled(&server, 10, 10);
+    let others = &mut Wire::greet(server.addr);
+    // What is not granted anything takes no place.
+    others.send(&request(1, scan(1, 0)));
+    assert!(until_ping(others, 2).is_empty());
+    wire.send(&request(100, scan(5, 1)));
+    assert_eq!(keys_of(wire.response().1).len(), 5);
+    let error = others.error(3, scan(0, 1));
+    assert_eq!((error.code(), error.limit), (Code::Busy, Some(1)));
+    wire.send(&request(100, grant(1)));
+    assert_eq!(keys_of(wire.response().1).len(), 5);
+    assert_eq!(wire.response(), (100, WHOLE));
+    others.send(&request(1, grant(10)));
+    for key in 0..10 {
+        assert_eq!(keys_of(others.response().1), [format!("{key:04}")]);
+    }
+    assert_eq!(others.response(), (1, WHOLE));
+}
+
+#[test]
+fn a_scan_that_waits_for_credit_gives_its_place_to_others() {
+    let limits = ["--sorted-scans-max", "1", "--request-timeout-ms", "200"];
+    let server = Server::start(&limits);
+    let mut wire = filled(&server, 10, 10);
+    wire.send(&request(100, scan(5, 1)));
+    assert_eq!(keys_of(wire.response().1).len(), 5);
+    // It is told when it is over.
+    let (id, kind) = wire.response();
+    assert_eq!((id, as_error(kind).code()), (100, Code::Busy));
+    wire.send(&request(101, scan(0, 1)));
+    assert_eq!(keys_of(wire.response().1).len(), 10);
+    assert_eq!(wire.response(), (101, WHOLE));
+}
+
+#[test]
+fn streams_without_credit_hold_nothing() {
+    const MIB: u64 = 1 << 20;
+    for engine in [&["--index", "ordered"][..], &["--engine", "memory"], &["--engine", "sled"]] {
+        let server = Server::start(engine);
+        let mut wire = filled(&server, 8, 1 << 20);
+        let before = server.peak_bytes();
+        for id in 0..64 {
+            let page_bytes = 4 << 20;
+            let scan = ScanRequest { page_bytes, ..ScanRequest::default() };
+            wire.send(&request(100 + id, Asked::Scan(scan)));
+        }
+        // They have been asked for, and have had time for a page each.
+        assert!(until_ping(&mut wire, 2).is_empty());
+        wire.send(&request(100, grant(1)));
+        assert_eq!(keys_of(wire.response().1).len(), 3);
+        let more = (server.peak_bytes() - before) / MIB;
+        assert!(more < 100, "{engine:?}: {more} MiB");
+    }
 }
 
 #[test]

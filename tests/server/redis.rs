@@ -87,6 +87,42 @@ fn more_than_fits_is_answered_piece_by_piece() {
     expect(&mut stream, &asked, &format!("{values}+PONG\r\n{values}+OK\r\n"));
 }
 
+/// What is asked for has more bytes than may wait for a client.
+#[test]
+fn an_answer_over_the_limit_of_a_connection_is_an_error_and_is_not_read() {
+    let limits = ["--value-bytes-max", "1100000", "--output-high-water-bytes", "1000000"];
+    let most = ["--output-bytes-per-connection-max", "4000000"];
+    for engine in ["kvs", "memory", "sled"] {
+        let server = Server::start(&[&limits[..], &most, &["--engine", engine]].concat());
+        let mut stream = server.connect();
+        let value = "v".repeat(1 << 20);
+        let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048576\r\n{value}\r\n");
+        expect(&mut stream, &set, "+OK\r\n");
+        let before = server.peak_bytes();
+        let keys = " k".repeat(400);
+        let error = "-ERR the answer has more than 4000000 bytes\r\n";
+        expect(&mut stream, &format!("MGET{keys}\r\n"), error);
+        expect(&mut stream, &format!("EXISTS{keys}\r\n"), ":400\r\n");
+        expect(
+            &mut stream,
+            &format!("WATCH{keys}\r\nMULTI\r\nSET a 1\r\nEXISTS{keys}\r\nMGET{keys}\r\nEXEC\r\n"),
+            &format!("+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n{error}"),
+        );
+        // Each would fit, and all of them do not.
+        let gets = "GET k\r\n".repeat(4);
+        let queued = "+QUEUED\r\n".repeat(4);
+        expect(
+            &mut stream,
+            &format!("MULTI\r\n{gets}EXEC\r\nGET a\r\n"),
+            &format!("+OK\r\n{queued}{error}$-1\r\n"),
+        );
+        let three = format!("*3\r\n{}", format!("$1048576\r\n{value}\r\n").repeat(3));
+        expect(&mut stream, "MGET k k k\r\n", &three);
+        let more = (server.peak_bytes() - before) >> 20;
+        assert!(more < 60, "{engine}: {more} MiB for nothing");
+    }
+}
+
 #[test]
 fn keys_and_values_keep_to_the_limits_that_are_set() {
     let limits = ["--key-bytes-max", "10", "--value-bytes-max", "16"];

@@ -76,6 +76,13 @@ impl Server {
         self.child.id()
     }
 
+    /// The most memory that it has had at a time.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// What it has said on standard error so far.
     pub fn said(&self) -> Vec<String> {
         self.said.lock().unwrap().clone()

@@ -9,10 +9,11 @@ use kvs::cli::failure::{Failure, name_of};
 
 const VARIABLE: &str = "KVS_PASSWORD";
 
-/// The password in the file, or else that of the environment; none if there is neither. A line end
-/// at its end does not belong to it.
+/// The password in the file, or else that of the environment; none if there is neither, and an
+/// empty variable counts as none. A line end at its end does not belong to it.
 pub fn find(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
-    let (place, mut password) = match (file, std::env::var_os(VARIABLE)) {
+    let variable = std::env::var_os(VARIABLE).filter(|variable| !variable.is_empty());
+    let (place, mut password) = match (file, variable) {
         (Some(path), _) => {
             let read = fs::read(path).map_err(|error| Failure::io("read", path, error))?;
             (name_of(path), read)

@@ -8,8 +8,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use kvs::KvsServer;
 use kvs::server::config::{ConfigError, Loaded};
-use kvs::server::{ServeError, command_names, open_engine, run};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() -> ExitCode {
@@ -32,21 +32,18 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, format!("cannot start threads: {error}")),
     };
-    let served = runtime.block_on(serve(loaded));
+    let server = KvsServer::from(loaded);
+    let server = match env::var_os("KVS_PASSWORD") {
+        Some(password) => server.password(password),
+        None => server,
+    };
+    let served = runtime.block_on(server.run());
     // Whoever is still at it, after that, is not waited for.
     runtime.shutdown_background();
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, error),
     }
-}
-
-/// Where the parts meet: the engine, the connections, and what is around them.
-async fn serve(loaded: Loaded) -> Result<(), ServeError> {
-    let password = env::var_os("KVS_PASSWORD");
-    // Once, for the life of the process.
-    let names = command_names().leak();
-    kvs::server::serve(loaded, password, names, open_engine, run).await
 }
 
 fn runtime(worker_threads: u32) -> std::io::Result<Runtime> {

@@ -51,7 +51,8 @@ macro_rules! checks {
 }
 
 checks! {
-    reads: values_come_back, many_keys_at_once, some_of_many_keys, keys_and_values_are_bytes,
+    reads: values_come_back, many_keys_at_once, some_of_many_keys, versions_of_many_keys,
+        keys_and_values_are_bytes,
         long_keys_and_values;
     writes: outcomes_say_what_existed, the_last_operation_on_a_key_counts,
         a_batch_is_all_or_nothing, requirements_of_each_kind, the_failed_requirement_is_named,

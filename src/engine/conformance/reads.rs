@@ -85,3 +85,15 @@ pub(super) fn some_of_many_keys(it: &mut Subject) -> Result<()> {
     assert!(wait(it.engine.get_some(&[], 0))?.is_empty());
     Ok(())
 }
+
+/// Versions and expiries can be had without the values.
+pub(super) fn versions_of_many_keys(it: &mut Subject) -> Result<()> {
+    let keys: Vec<Bytes> = ["absent", "a", "b", "a"].map(Bytes::from).into();
+    it.set(b"a", vec![1; 1000])?;
+    it.set(b"b", "")?;
+    let mut expected = wait(it.engine.get_many(&keys))?;
+    expected.iter_mut().flatten().for_each(|found| found.value = Vec::new().into());
+    assert_eq!(wait(it.engine.get_versions(&keys))?, expected);
+    assert!(wait(it.engine.get_versions(&[]))?.is_empty());
+    Ok(())
+}

@@ -69,10 +69,10 @@ pub(super) fn counters_add_up(it: &mut Subject) -> Result<()> {
     Ok(())
 }
 
-/// Of a batch, `get_many` sees all or nothing.
+/// Of a batch, reading several keys sees all or nothing, in each of its ways.
 pub(super) fn batches_are_seen_whole(it: &mut Subject) -> Result<()> {
     const ROUNDS: u32 = 50;
-    let keys: Vec<Bytes> = (0..10).map(|key| Bytes::from(format!("key {key}"))).collect();
+    let keys: Vec<Bytes> = (0..40).map(|key| Bytes::from(format!("key {key}"))).collect();
     let is_over = AtomicBool::new(false);
     let job = |engine: &dyn KvsEngine, thread: u32| {
         if thread.is_multiple_of(2) {
@@ -86,10 +86,16 @@ pub(super) fn batches_are_seen_whole(it: &mut Subject) -> Result<()> {
             return Ok(());
         }
         while !is_over.load(Ordering::Relaxed) {
-            let found = wait(engine.get_many(&keys))?;
             let seq = |found: &Option<crate::Versioned>| found.as_ref().map(|it| it.seq);
-            let first = found.first().and_then(seq);
-            assert!(found.iter().all(|found| seq(found) == first), "half a batch was seen");
+            let mut first = None;
+            for found in [
+                wait(engine.get_many(&keys))?,
+                wait(engine.get_some(&keys, usize::MAX))?,
+                wait(engine.get_versions(&keys))?,
+            ] {
+                first = found.first().and_then(seq);
+                assert!(found.iter().all(|found| seq(found) == first), "half a batch was seen");
+            }
             if first.is_some() && thread % 4 == 1 {
                 break;
             }

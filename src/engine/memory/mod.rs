@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::checks::apply_each;
 use super::{
     Answer, Capabilities, Changes, EngineSnapshot, EngineStats, Figure, Found, KvsEngine, Pages,
-    Scan, Walked, Write, check_range,
+    Scan, Walked, Write, check_range, read_some,
 };
 use crate::error::{KvsError, Result};
 use crate::store::{Change, HashSeed, Hasher, RealClock, Time, Versioned, Written};
@@ -168,7 +168,23 @@ impl KvsEngine for MemoryEngine {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
-        Answer::ready(self.shared.with(|state, now_ms| Ok(get_many(&state.records, keys, now_ms))))
+        self.get_some(keys, usize::MAX)
+    }
+
+    fn get_some<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        Answer::ready(self.shared.with(|state, now_ms| {
+            read_some(keys, bytes_max, |key| Ok(get(&state.records, key, now_ms, false)))
+        }))
+    }
+
+    fn get_versions<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
+        Answer::ready(self.shared.with(|state, now_ms| {
+            Ok(keys.iter().map(|key| get(&state.records, key, now_ms, true)).collect())
+        }))
     }
 
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {
@@ -254,12 +270,9 @@ impl KvsEngine for MemoryEngine {
     }
 }
 
-fn get_many(records: &Records, keys: &[Bytes], now_ms: u64) -> Vec<Option<Versioned>> {
-    let get = |key: &Bytes| {
-        let record = records.get(&**key)?;
-        (!record.is_over(now_ms)).then(|| versioned(record, false))
-    };
-    keys.iter().map(get).collect()
+fn get(records: &Records, key: &[u8], now_ms: u64, keys_only: bool) -> Option<Versioned> {
+    let record = records.get(key)?;
+    (!record.is_over(now_ms)).then(|| versioned(record, keys_only))
 }
 
 /// A scan of the state as it is at each page.
@@ -294,8 +307,8 @@ impl EngineSnapshot for MemorySnapshot {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
-        let found = self.shared.with(|_, _| Ok(get_many(&self.records, keys, self.now_ms)));
-        Answer::ready(found)
+        let get = |key: &Bytes| get(&self.records, key, self.now_ms, false);
+        Answer::ready(self.shared.with(|_, _| Ok(keys.iter().map(get).collect())))
     }
 
     fn scan(&self, scan: Scan) -> Answer<'_, Box<dyn Pages>> {

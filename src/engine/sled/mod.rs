@@ -20,6 +20,7 @@ use super::checks::apply_each;
 use super::memory::{random, to_float};
 use super::{
     BlockingEngine, Capabilities, EngineStats, Figure, Found, Scan, Walked, Write, is_void,
+    read_some,
 };
 use crate::error::{KvsError, Result};
 use crate::options::Durability;
@@ -88,6 +89,29 @@ impl SledKvsEngine {
         self.opened.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads keys at one moment, until their values have so many bytes together.
+    fn read(
+        &self,
+        keys: &[Bytes],
+        bytes_max: usize,
+        keys_only: bool,
+    ) -> Result<Vec<Option<Versioned>>> {
+        let opened = self.opened();
+        let opened = opened.as_ref().ok_or(KvsError::Closed)?;
+        // No batch is half applied for sled's single reads; several are kept together here.
+        let alone =
+            (keys.len() > 1).then(|| opened.writer.read().unwrap_or_else(PoisonError::into_inner));
+        let now_ms = self.time.now_ms();
+        let found = read_some(keys, bytes_max, |key| {
+            let bytes = opened.get(key)?;
+            let record = bytes.as_deref().map(Record::decode).transpose()?;
+            let found = record.filter(|record| !record.is_over(now_ms));
+            Ok(found.map(|record| record.to_versioned(keys_only)))
+        });
+        drop(alone);
+        found
+    }
+
     fn opened_mut(&self) -> RwLockWriteGuard<'_, Option<Opened>> {
         self.opened.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,21 +146,15 @@ impl BlockingEngine for SledKvsEngine {
     }
 
     fn get_many(&self, keys: &[Bytes]) -> Result<Vec<Option<Versioned>>> {
-        let opened = self.opened();
-        let opened = opened.as_ref().ok_or(KvsError::Closed)?;
-        // No batch is half applied for sled's single reads; several are kept together here.
-        let alone =
-            (keys.len() > 1).then(|| opened.writer.read().unwrap_or_else(PoisonError::into_inner));
-        let now_ms = self.time.now_ms();
-        let get = |key: &Bytes| {
-            let bytes = opened.get(key)?;
-            let record = bytes.as_deref().map(Record::decode).transpose()?;
-            let found = record.filter(|record| !record.is_over(now_ms));
-            Ok(found.map(|record| record.to_versioned(false)))
-        };
-        let found = keys.iter().map(get).collect();
-        drop(alone);
-        found
+        self.read(keys, usize::MAX, false)
+    }
+
+    fn get_some(&self, keys: &[Bytes], bytes_max: usize) -> Result<Vec<Option<Versioned>>> {
+        self.read(keys, bytes_max, false)
+    }
+
+    fn get_versions(&self, keys: &[Bytes]) -> Result<Vec<Option<Versioned>>> {
+        self.read(keys, usize::MAX, true)
     }
 
     fn write(&self, writes: &[Write]) -> Result<Vec<Result<Written>>> {

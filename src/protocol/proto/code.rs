@@ -1,5 +1,7 @@
 //! What errors are on the wire.
 
+use bytes::Bytes;
+
 use crate::error::KvsError;
 use crate::protocol::frame::to_u64;
 
@@ -18,13 +20,14 @@ impl Error {
         match error {
             KvsError::KeyTooLarge { limit, .. }
             | KvsError::ValueTooLarge { limit, .. }
-            | KvsError::BatchTooLarge { limit, .. } => message.limit = Some(to_u64(*limit)),
+            | KvsError::BatchTooLarge { limit, .. }
+            | KvsError::AnswerTooLarge { limit } => message.limit = Some(to_u64(*limit)),
             KvsError::PreconditionFailed { requirement, key } => {
                 message.requirement = u32::try_from(*requirement).ok();
-                message.key = key.clone().into();
+                message.key = told(key);
             }
             KvsError::NotAnInteger { key } | KvsError::IntegerOverflow { key, .. } => {
-                message.key = key.clone().into();
+                message.key = told(key);
             }
             KvsError::HistoryGone { floor, .. } => message.limit = Some(*floor),
             KvsError::InvalidExpiry { now_ms, .. } => message.limit = Some(*now_ms),
@@ -34,11 +37,20 @@ impl Error {
     }
 }
 
+/// The longest key that is told, in bytes: errors are to fit every frame.
+const KEY_BYTES_TOLD: usize = 1024;
+
+/// The key that an error is about; empty if it is long.
+fn told(key: &[u8]) -> Bytes {
+    if key.len() > KEY_BYTES_TOLD { Bytes::new() } else { Bytes::copy_from_slice(key) }
+}
+
 fn code_of(error: &KvsError) -> Code {
     match error {
         KvsError::KeyTooLarge { .. } => Code::KeyTooLarge,
         KvsError::ValueTooLarge { .. } => Code::ValueTooLarge,
         KvsError::BatchTooLarge { .. } => Code::BatchTooLarge,
+        KvsError::AnswerTooLarge { .. } => Code::ResponseTooLarge,
         KvsError::PreconditionFailed { .. } => Code::PreconditionFailed,
         KvsError::NotAnInteger { .. } => Code::NotAnInteger,
         KvsError::IntegerOverflow { .. } => Code::IntegerOverflow,
@@ -71,7 +83,10 @@ fn is_outcome_unknown(error: &KvsError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::{Code, Error, KvsError};
+    use crate::protocol::frame::FRAME_BYTES_MIN;
 
     #[test]
     fn an_error_carries_what_the_caller_needs() {
@@ -84,6 +99,21 @@ mod tests {
         assert!(!Error::of(&KvsError::JobLost, false).outcome_unknown);
         let too_large = Error::of(&KvsError::KeyTooLarge { bytes: 9, limit: 8 }, true);
         assert_eq!(too_large.limit, Some(8));
+    }
+
+    #[test]
+    fn an_error_is_short_however_long_its_key_is() {
+        let (key, by) = (vec![7; 1 << 20], i64::MIN);
+        for error in [
+            KvsError::PreconditionFailed { requirement: 3, key: key.clone() },
+            KvsError::IntegerOverflow { key: key.clone(), by },
+            KvsError::InvalidRange { from: key.clone(), to: key.clone() },
+            KvsError::NotAnInteger { key },
+        ] {
+            let message = Error::of(&error, true);
+            assert!(message.encoded_len() < FRAME_BYTES_MIN / 2, "{}", message.text.len());
+            assert!(message.text.contains("(1048576 bytes)"), "{}", message.text);
+        }
     }
 
     #[test]

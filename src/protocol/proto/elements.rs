@@ -6,57 +6,80 @@
 use bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::messages::Code;
+use super::messages::{Code, Error};
 use super::request::Refusal;
+use crate::protocol::frame::to_u64;
 
 /// The most keys of a `get_many`, and the most preconditions and operations of a batch together.
 pub(crate) const ELEMENTS_MAX: usize = 100_000;
 
+/// The field of a request that is its id.
+const ID: u32 = 1;
 /// The fields of a request whose message has elements, and the fields of those that are such.
 const GET_MANY: (u32, &[u32]) = (6, &[1]);
 const BATCH: (u32, &[u32]) = (9, &[1, 2]);
 
 /// Refuses a request with too many elements. What cannot be read is left to the decoder.
 pub(crate) fn check(mut frame: &[u8]) -> Result<(), Refusal> {
-    let mut count = 0;
+    let (mut id, mut count) = (0, 0);
     // A field that comes twice is put together by the decoder, so its elements are too.
-    while let Some((field, message)) = next_message(&mut frame) {
-        for (parent, elements) in [GET_MANY, BATCH] {
-            if field == parent {
-                count += count_of(message, elements);
+    while let Some(field) = next_field(&mut frame) {
+        match field {
+            Field::Number(ID, number) => id = number,
+            Field::Message(field, message) => {
+                for (parent, elements) in [GET_MANY, BATCH] {
+                    if field == parent {
+                        count += count_of(message, elements);
+                    }
+                }
             }
+            Field::Number(..) | Field::Other => {}
         }
     }
     if count > ELEMENTS_MAX {
         let text = format!("a request with {count} elements; the limit is {ELEMENTS_MAX}");
-        return Err(Refusal::of_connection(Code::InvalidRequest, text));
+        let limit = Some(to_u64(ELEMENTS_MAX));
+        return Err(Refusal { id, error: Error { limit, ..Error::new(Code::InvalidRequest, text) } });
     }
     Ok(())
 }
 
 fn count_of(mut message: &[u8], elements: &[u32]) -> usize {
     let mut count = 0;
-    while let Some((field, _)) = next_message(&mut message) {
-        count += usize::from(elements.contains(&field));
+    while let Some(field) = next_field(&mut message) {
+        let is_element = matches!(field, Field::Message(field, _) if elements.contains(&field));
+        count += usize::from(is_element);
     }
     count
 }
 
-/// The next field that is a message, a string or bytes; none at the end, or where there is no
-/// sense.
-fn next_message<'a>(rest: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
-    while !rest.is_empty() {
-        let (field, wire_type) = decode_key(rest).ok()?;
-        if wire_type != WireType::LengthDelimited {
-            skip_field(wire_type, field, rest, DecodeContext::default()).ok()?;
-            continue;
-        }
-        let len = usize::try_from(decode_varint(rest).ok()?).ok()?;
-        let message = rest.get(..len)?;
-        rest.advance(len);
-        return Some((field, message));
+/// A field of a message, and its number.
+enum Field<'a> {
+    Number(u32, u64),
+    /// A message, a string or bytes.
+    Message(u32, &'a [u8]),
+    Other,
+}
+
+/// The next field; none at the end, or where there is no sense.
+fn next_field<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
+    if rest.is_empty() {
+        return None;
     }
-    None
+    let (field, wire_type) = decode_key(rest).ok()?;
+    match wire_type {
+        WireType::Varint => decode_varint(rest).ok().map(|number| Field::Number(field, number)),
+        WireType::LengthDelimited => {
+            let len = usize::try_from(decode_varint(rest).ok()?).ok()?;
+            let message = rest.get(..len)?;
+            rest.advance(len);
+            Some(Field::Message(field, message))
+        }
+        wire_type => {
+            skip_field(wire_type, field, rest, DecodeContext::default()).ok()?;
+            Some(Field::Other)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +93,7 @@ mod tests {
     use super::{ELEMENTS_MAX, check};
 
     fn encoded(kind: Kind) -> Vec<u8> {
-        Request { id: 1, kind: Some(kind) }.encode_to_vec()
+        Request { id: 7, kind: Some(kind) }.encode_to_vec()
     }
 
     #[test]
@@ -78,7 +101,8 @@ mod tests {
         let keys =
             |count| GetManyRequest { keys: vec![Default::default(); count], ..Default::default() };
         assert!(check(&encoded(Kind::GetMany(keys(ELEMENTS_MAX)))).is_ok());
-        assert!(check(&encoded(Kind::GetMany(keys(ELEMENTS_MAX + 1)))).is_err());
+        let refusal = check(&encoded(Kind::GetMany(keys(ELEMENTS_MAX + 1)))).unwrap_err();
+        assert_eq!((refusal.id, refusal.error.limit), (7, Some(100_000)));
         let batch = |preconditions, operations| BatchRequest {
             preconditions: vec![Precondition::default(); preconditions],
             operations: vec![Operation::default(); operations],

@@ -125,7 +125,7 @@ pub struct Error {
     /// A sentence for people.
     #[prost(string, tag = "2")]
     pub text: ::prost::alloc::string::String,
-    /// The key that it is about, where it is about one.
+    /// The key that it is about, where it is about one of at most 1024 bytes.
     #[prost(bytes = "bytes", tag = "3")]
     pub key: ::prost::bytes::Bytes,
     /// The index of the precondition that did not hold, from 0.
@@ -151,7 +151,8 @@ pub struct HelloRequest {
     pub software: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub software_version: ::prost::alloc::string::String,
-    /// The largest frame that the client takes, in bytes behind the length. 0: 64 MiB.
+    /// The largest frame that the client takes, in bytes behind the length; at least 4 KiB.
+    /// 0: 64 MiB.
     #[prost(uint64, tag = "5")]
     pub frame_bytes_max: u64,
 }

@@ -78,6 +78,8 @@ fn check_limits(
             "output_high_water_bytes",
             config.output_high_water_bytes,
         ),
+        ("input_bytes_max", config.input_bytes_max, "frame_bytes_max", config.frame_bytes_max),
+        ("input_bytes_max", config.input_bytes_max, "command_bytes_max", config.command_bytes_max),
         (
             "output_bytes_max",
             config.output_bytes_max,

@@ -69,6 +69,12 @@ impl Loaded {
         Loaded::merge(given, typed.print_config)
     }
 
+    /// What a program has put together.
+    pub(crate) fn of(config: Config) -> Result<Loaded, ConfigError> {
+        config.check()?;
+        Ok(Loaded { config, print_config: false, sources: vec![Source::Default; OPTIONS.len()] })
+    }
+
     /// Puts values on the defaults, the later ones over the earlier ones, and checks them all.
     fn merge(given: Vec<Given>, print_config: bool) -> Result<Loaded, ConfigError> {
         let mut config = Config::default();

@@ -185,6 +185,12 @@ options! {
     output_bytes_per_connection_max: usize = 640 * MIB, "BYTES", 1024..=MEMORY_MAX;
     /// The most bytes of the replies of all connections; the one that asks for more is closed.
     output_bytes_max: usize = 2048 * MIB, "BYTES", 1024..=MEMORY_MAX;
+    /// The most bytes of requests that have not come to their end, of all connections; the one
+    /// that sends more is closed.
+    input_bytes_max: usize = 2048 * MIB, "BYTES", 1024..=MEMORY_MAX;
+    /// How many scans there can be at a time that have to sort all keys first: those of the engine
+    /// kvs with the index hash. One more is answered with BUSY.
+    sorted_scans_max: usize = 16, "N", 1..=1024;
     /// After how long without a request a connection is closed, in milliseconds; 0: never.
     idle_timeout_ms: u64 = 0, "MS", 0..=365 * DAY_MS;
     /// How long a client has to finish the TLS handshake and to give the password, in

@@ -57,6 +57,8 @@ labels! {
         Request = "request_timeout",
         /// Its replies were more than one connection, or all of them, may have unread.
         Output = "output_bytes",
+        /// What it sent of requests that were not whole was more than all connections may.
+        Input = "input_bytes",
         Protocol = "protocol_error",
         Shutdown = "shutdown",
         /// Another client asked for it.

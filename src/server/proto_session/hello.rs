@@ -3,7 +3,7 @@
 use super::streams::STREAMS_MAX;
 use super::{REQUESTS_MAX, Session};
 use crate::options::BATCH_BYTES_MAX;
-use crate::protocol::frame::{FRAME_BYTES_LIMIT, FRAME_BYTES_MAX, to_u64};
+use crate::protocol::frame::{FRAME_BYTES_LIMIT, FRAME_BYTES_MAX, FRAME_BYTES_MIN, to_u64};
 use crate::protocol::proto::VERSION;
 use crate::protocol::proto::elements::ELEMENTS_MAX;
 use crate::protocol::proto::messages::{
@@ -16,12 +16,19 @@ impl Session {
             let text = format!("the server speaks version {VERSION} of the protocol");
             return Err(Error::new(Code::UnsupportedProtocol, text));
         }
-        self.has_said_hello = true;
-        self.frame_bytes_max = match usize::try_from(hello.frame_bytes_max) {
+        let frame_bytes_max = match usize::try_from(hello.frame_bytes_max) {
             Ok(0) => FRAME_BYTES_MAX,
             Ok(bytes) => bytes.min(FRAME_BYTES_LIMIT),
             Err(_) => FRAME_BYTES_LIMIT,
         };
+        if frame_bytes_max < FRAME_BYTES_MIN {
+            // The answer to a write might not fit, and the write would be done.
+            let text = format!("a client has to take frames of {FRAME_BYTES_MIN} bytes");
+            let limit = Some(to_u64(FRAME_BYTES_MIN));
+            return Err(Error { limit, ..Error::new(Code::InvalidRequest, text) });
+        }
+        self.has_said_hello = true;
+        self.frame_bytes_max = frame_bytes_max;
         let mut about = self.peer.about();
         about.library = hello.software.into_bytes();
         about.library_version = hello.software_version.into_bytes();
@@ -66,6 +73,7 @@ impl Session {
             return Err(Error::new(Code::WrongPassword, "the password is not the right one"));
         }
         self.is_known = true;
+        self.peer.wait_no_more();
         Ok(())
     }
 }

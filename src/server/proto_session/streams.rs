@@ -8,11 +8,12 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::pages::{Feed, send_changes, send_records};
-use crate::engine::{KvsEngine, Scan};
+use super::pages::{Feed, Source, send_changes, send_records};
+use crate::engine::{Scan, check_range};
 use crate::error::KvsError;
 use crate::protocol::proto::messages::{Code, Error, StreamEnd, WatchStarted};
 use crate::protocol::proto::request::{ScanCommand, WatchCommand};
+use crate::server::shared::{Room, Shared};
 
 /// The scans and watches that a connection can have at once. The client is told so.
 pub(super) const STREAMS_MAX: usize = 64;
@@ -28,6 +29,8 @@ pub(super) struct Page {
     pub(super) frame: Vec<u8>,
     /// Nothing follows: the frame is an end or an error.
     pub(super) is_last: bool,
+    /// It is counted until it is among the replies, which are.
+    pub(super) _room: Option<Room>,
 }
 
 struct Stream {
@@ -37,7 +40,7 @@ struct Stream {
 }
 
 pub(super) struct Streams {
-    engine: Arc<dyn KvsEngine>,
+    shared: Arc<Shared>,
     all: HashMap<u64, Stream>,
     last_serial: u64,
     sender: mpsc::Sender<Page>,
@@ -45,9 +48,9 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(engine: Arc<dyn KvsEngine>) -> Streams {
+    pub(super) fn new(shared: Arc<Shared>) -> Streams {
         let (sender, receiver) = mpsc::channel(PAGES_WAITING);
-        Streams { engine, all: HashMap::new(), last_serial: 0, sender, receiver }
+        Streams { shared, all: HashMap::new(), last_serial: 0, sender, receiver }
     }
 
     /// The next page of any of them. No page is lost if it is not waited for to its end.
@@ -85,8 +88,8 @@ impl Streams {
         Some(StreamEnd { cancelled: true })
     }
 
-    /// Begins a scan, which sees what was executed before. The moment that it shows is taken here,
-    /// and what takes long is not waited for.
+    /// Begins a scan, which sees what was executed before. The moment that it shows is taken here;
+    /// nothing is read before there is credit.
     pub(super) async fn scan(
         &mut self,
         id: u64,
@@ -95,22 +98,19 @@ impl Streams {
     ) -> Result<(), Error> {
         self.check_place(id)?;
         let ScanCommand { from, to, reverse, without_values, records_max, paging } = command;
-        let scan = Scan { from, to, reverse, keys_only: without_values };
         let failed = |error: KvsError| Error::of(&error, false);
-        let serial = self.next_serial();
-        let (feed, credit) = Feed::new((id, serial), frame_bytes_max, paging, &self.sender);
-        add_credit(&credit, paging.credit);
-        let task = if self.engine.capabilities().snapshots {
-            let snapshot = self.engine.snapshot().await.map_err(failed)?;
-            tokio::spawn(async move {
-                // Whoever reads the pages keeps the moment; this is only the way to them.
-                let pages = snapshot.scan(scan).await;
-                send_records(feed, pages, records_max).await;
-            })
-        } else {
-            let pages = self.engine.scan(scan).await;
-            tokio::spawn(send_records(feed, pages, records_max))
+        check_range(&from, &to).map_err(failed)?;
+        let scan = Scan { from, to, reverse, keys_only: without_values };
+        let engine = &self.shared.engine;
+        let source = match engine.capabilities().snapshots {
+            true => Source::Snapshot(engine.snapshot().await.map_err(failed)?, scan),
+            false => Source::Pages(engine.scan(scan).await.map_err(failed)?),
         };
+        let serial = self.next_serial();
+        let (feed, credit) =
+            Feed::new((id, serial), frame_bytes_max, paging, &self.sender, &self.shared);
+        add_credit(&credit, paging.credit);
+        let task = tokio::spawn(send_records(feed, source, records_max));
         self.all.insert(id, Stream { serial, credit, task });
         Ok(())
     }
@@ -125,16 +125,17 @@ impl Streams {
         self.check_place(id)?;
         let WatchCommand { after, prefix, paging } = command;
         let failed = |error: KvsError| Error::of(&error, false);
-        let changes = self.engine.watch(after, &prefix).await.map_err(failed)?;
+        let changes = self.shared.engine.watch(after, &prefix).await.map_err(failed)?;
         // It has begun before that seq, so all after it will come.
         let after = match after {
-            None if self.engine.capabilities().snapshots => {
-                self.engine.snapshot().await.ok().map(|snapshot| snapshot.seq())
+            None if self.shared.engine.capabilities().snapshots => {
+                self.shared.engine.snapshot().await.ok().map(|snapshot| snapshot.seq())
             }
             after => after,
         };
         let serial = self.next_serial();
-        let (feed, credit) = Feed::new((id, serial), frame_bytes_max, paging, &self.sender);
+        let (feed, credit) =
+            Feed::new((id, serial), frame_bytes_max, paging, &self.sender, &self.shared);
         add_credit(&credit, paging.credit);
         let task = tokio::spawn(send_changes(feed, changes));
         self.all.insert(id, Stream { serial, credit, task });

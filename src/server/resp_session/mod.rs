@@ -158,6 +158,7 @@ impl Session {
                 Some(Held::Broken(error)) => return self.give_up(error),
                 None => match self.parser.next(&mut link.input, &self.limits) {
                     Ok(Some(request)) => {
+                        link.taken();
                         self.held = self.take(request);
                         continue;
                     }

@@ -84,7 +84,7 @@ impl Session {
         // Copies: the buffer that they came in is not to be kept with them.
         let mut keys: Vec<Bytes> = keys.iter().map(|key| Bytes::copy_from_slice(key)).collect();
         keys.retain(|key| known.insert(key.clone()));
-        match self.shared.engine.get_many(&keys).await {
+        match self.shared.engine.get_versions(&keys).await {
             Ok(found) => {
                 let versions = found.iter().map(|found| found.as_ref().map(|it| it.seq));
                 let watched = keys.into_iter().zip(versions);

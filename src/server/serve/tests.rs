@@ -11,7 +11,7 @@ use super::{
     Arc, Config, KvsEngine, KvsError, Metrics, Password, ServeError, Shutdown, Started, serve_until,
 };
 
-const NO_SECRETS: (Option<Arc<super::Tls>>, Option<Arc<Password>>) = (None, None);
+const NO_SECRETS: super::Secrets = (None, None);
 
 fn config(addr: &str) -> Config {
     Config { addr: addr.parse().unwrap(), ..Config::default() }

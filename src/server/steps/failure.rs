@@ -35,6 +35,7 @@ pub(crate) fn reply_error(error: &KvsError) -> ReplyError {
         KvsError::KeyTooLarge { .. }
         | KvsError::ValueTooLarge { .. }
         | KvsError::BatchTooLarge { .. }
+        | KvsError::AnswerTooLarge { .. }
         | KvsError::Unsupported { .. }
         | KvsError::JobLost
         | KvsError::OutOfMemory { .. } => ReplyError::from_text(format!("ERR {error}")),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::step::Step;
+use super::step::{Needs, Step};
 use crate::batch::Batch;
 use crate::error::KvsError;
 use crate::protocol::resp::{ReplyError, RespReplies, StringStep};
@@ -121,6 +121,14 @@ impl Step for StringStep {
             | StringStep::SetRange { key, .. }
             | StringStep::Incr { key, .. }
             | StringStep::IncrByFloat { key, .. } => keys.push(key.clone()),
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        match self {
+            StringStep::MGet(_) => Needs::Answer { bytes_max: usize::MAX },
+            StringStep::Del(_) | StringStep::Exists(_) | StringStep::MSetNx(_) => Needs::Versions,
+            _ => Needs::Values,
         }
     }
 

@@ -1,0 +1,76 @@
+//! Steps with engines that do not keep their promises.
+
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+
+use super::super::test_engine::TestEngine;
+use super::{Bounds, Config, KvsError, execute};
+use crate::options::Expiry;
+use crate::protocol::frame;
+use crate::protocol::proto::messages::response::Kind;
+use crate::protocol::proto::messages::{Code, Response};
+use crate::protocol::proto::request::{Action, KeyCommand};
+use crate::server::proto_steps::{ProtoReplies, ProtoStep};
+use crate::store::Written;
+
+fn step(id: u64, action: Action) -> ProtoStep {
+    let command = KeyCommand { action, durability: None };
+    ProtoStep { id, command, frame_bytes_max: 1000, value_bytes_max: 1000 }
+}
+
+fn set(id: u64) -> ProtoStep {
+    let key = Bytes::from(id.to_string());
+    step(id, Action::Set { key, value: Bytes::new(), expiry: Expiry::Never, condition: None })
+}
+
+/// The answers to all of some steps: the errors, and whether a write may have had its effect.
+async fn answers(engine: &TestEngine, steps: &[ProtoStep]) -> Vec<(u64, Option<(Code, bool)>)> {
+    let mut replies = ProtoReplies::default();
+    let bounds = Bounds::new(&Config::default(), usize::MAX);
+    assert_eq!(execute(engine, steps, &mut replies, bounds).await, steps.len());
+    let mut replies = BytesMut::from(&replies.0[..]);
+    let next = || frame::take(&mut replies, 1000).unwrap();
+    std::iter::from_fn(next)
+        .map(|frame| match Response::decode(frame).unwrap() {
+            Response { id, kind: Some(Kind::Error(error)) } => {
+                (id, Some((error.code(), error.outcome_unknown)))
+            }
+            Response { id, .. } => (id, None),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn too_few_or_too_many_outcomes_tell_nothing() {
+    let written = |count| vec![Ok(Written { seq: 7, existed: false }); count];
+    let steps = [set(1), set(2)];
+    for count in [0, 1, 3] {
+        let engine = TestEngine { outcomes: Some(written(count)), ..TestEngine::default() };
+        let lost = Some((Code::Internal, true));
+        assert_eq!(answers(&engine, &steps).await, [(1, lost), (2, lost)], "{count}");
+    }
+    let engine = TestEngine { outcomes: Some(written(2)), ..TestEngine::default() };
+    assert_eq!(answers(&engine, &steps).await, [(1, None), (2, None)]);
+}
+
+#[tokio::test]
+async fn too_few_or_too_many_values_tell_nothing() {
+    let keys = vec![Bytes::new(); 2];
+    let steps = [step(1, Action::GetMany { keys, without_values: false })];
+    for count in [0, 1, 3] {
+        let engine = TestEngine { found: Some(vec![None; count]), ..TestEngine::default() };
+        let lost = Some((Code::Internal, false));
+        assert_eq!(answers(&engine, &steps).await, [(1, lost)], "{count}");
+    }
+}
+
+/// It says no to whatever has an expiry, as an engine does where the time has passed.
+#[tokio::test]
+async fn an_expiry_that_is_always_over_is_answered_in_the_end() {
+    let over = KvsError::InvalidExpiry { expires_at_ms: 5, now_ms: 6 };
+    let outcomes = vec![Err(over), Err(KvsError::Skipped)];
+    let engine = TestEngine { outcomes: Some(outcomes), ..TestEngine::default() };
+    let mut replies = ProtoReplies::default();
+    let bounds = Bounds::new(&Config::default(), 0);
+    assert_eq!(execute(&engine, &[set(1), set(2)], &mut replies, bounds).await, 1);
+}
