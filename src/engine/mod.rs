@@ -74,6 +74,19 @@ pub trait KvsEngine: Send + Sync + 'static {
         Answer::later(async move { Ok(cut(all.await?, bytes_max)) })
     }
 
+    /// As [`get_some`](KvsEngine::get_some), but each key for itself, in this order: there need not
+    /// be a moment at which all of them were so. It costs less where others write the same keys.
+    ///
+    /// # Errors
+    /// As [`get_many`](KvsEngine::get_many).
+    fn get_each<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        self.get_some(keys, bytes_max)
+    }
+
     /// As [`get_many`](KvsEngine::get_many), without the values, which are empty in the answer. An
     /// engine that does not know better reads all of them first.
     ///

@@ -161,6 +161,14 @@ impl<'a> Table<'a> {
     }
 }
 
+/// Where the records of a key may lie at a moment, and how many keys came before near it.
+#[allow(dead_code, reason = "the model checkers compile this file without its callers")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    inserts: u64,
+    locations: u64,
+}
+
 /// The slots that hold a tag, newest state first seen.
 pub(crate) struct Candidates<'a> {
     lines: &'a [Line],
@@ -210,6 +218,8 @@ pub(crate) struct Keydir {
     publication: AtomicU64,
     /// Counts the times that segments went out of use.
     generation: AtomicU64,
+    /// Of each shard, counts the keys that were inserted.
+    inserts: Box<[AtomicU64]>,
     state: Mutex<State>,
 }
 
@@ -242,6 +252,7 @@ impl Keydir {
             bytes: AtomicU64::new(0),
             publication: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            inserts: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             state: Mutex::new(State { shards, retired: Vec::new(), retired_bytes: 0 }),
         }
     }
@@ -330,6 +341,43 @@ impl Keydir {
         read()
     }
 
+    /// Runs `read` with the writer kept out.
+    #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
+    pub(crate) fn alone<R>(&self, read: impl FnOnce() -> R) -> R {
+        let _writer = lock(&self.state);
+        read()
+    }
+
+    /// Where the records of a key may lie now; to be taken before the key is read.
+    #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
+    pub(crate) fn mark(&self, pin: &Pin<'_>, hash: KeyHash) -> Mark {
+        // In this order: an insert that the reader does not see is counted later.
+        let inserts = self.inserts_near(hash);
+        Mark { inserts, locations: self.fold_locations(pin, hash) }
+    }
+
+    /// Whether a key is as it was when it was read with a mark and the pin that is still held, and
+    /// was found or not. It may be, although this says no.
+    #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
+    pub(crate) fn is_marked(&self, pin: &Pin<'_>, hash: KeyHash, mark: Mark, found: bool) -> bool {
+        // In this order: whoever sees that a key was removed sees that it was inserted.
+        self.fold_locations(pin, hash) == mark.locations
+            && (found || self.inserts_near(hash) == mark.inserts)
+    }
+
+    #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
+    fn inserts_near(&self, hash: KeyHash) -> u64 {
+        self.inserts.get(shard_of(hash)).map_or(0, |inserts| inserts.load(Ordering::Acquire))
+    }
+
+    /// One number for all candidates.
+    #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
+    fn fold_locations(&self, pin: &Pin<'_>, hash: KeyHash) -> u64 {
+        const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+        let fold = |sum: u64, location: Location| sum.wrapping_mul(SPREAD).wrapping_add(location.0);
+        self.candidates(pin, hash).fold(0, fold)
+    }
+
     /// Becomes the writer, when the last one is done.
     pub(crate) fn write<'a>(&'a self, pins: &'a Pins) -> Writer<'a> {
         Writer { keydir: self, pins, state: lock(&self.state) }
@@ -369,6 +417,9 @@ impl Writer<'_> {
         let free = table.find(tag, |found| found == EMPTY || found == REMOVED);
         let Some((slot, found)) = free else { return };
         slot.store(slot_of(tag, location), Ordering::Release);
+        if let Some(inserts) = self.keydir.inserts.get(shard) {
+            inserts.store(inserts.load(Ordering::Relaxed) + 1, Ordering::Release);
+        }
         if let Some(counts) = self.state.shards.get_mut(shard) {
             counts.live += 1;
             counts.used += usize::from(found == EMPTY);

@@ -37,6 +37,7 @@ mod core;
 mod space;
 mod ballast;
 mod read;
+mod together;
 mod as_of;
 mod condition;
 mod commit;
