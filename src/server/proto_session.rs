@@ -205,7 +205,7 @@ impl Session {
     async fn execute_steps(&mut self, reply_bytes_max: usize) {
         let begun = Instant::now();
         let limit = self.replies.0.len().saturating_add(reply_bytes_max);
-        let bounds = Bounds::new(&self.shared.config, limit);
+        let bounds = Bounds::new(&self.shared.config, limit).with_turns(&self.shared.turns);
         let engine = Arc::clone(&self.shared.engine);
         let done = execute(&*engine, &self.steps, &mut self.replies, bounds).await;
         let nanos = nanos_since(begun);
