@@ -104,7 +104,10 @@ fn an_address_that_cannot_be_had_is_told() {
 fn nobody_is_let_in_from_outside_by_accident() {
     let stderr = refused(&["--addr=0.0.0.0:0"], &[], 1);
     assert!(stderr.contains("kvs-server: 0.0.0.0:0 can be reached from outside"), "{stderr}");
+    // An empty variable counts as not set.
     let stderr = refused(&["--addr=0.0.0.0:0"], &[("KVS_PASSWORD", "")], 1);
+    assert!(stderr.contains("kvs-server: 0.0.0.0:0 can be reached from outside"), "{stderr}");
+    let stderr = refused(&["--addr=0.0.0.0:0"], &[("KVS_PASSWORD", "\n")], 1);
     assert!(stderr.contains("the password in the variable KVS_PASSWORD is empty"), "{stderr}");
 }
 

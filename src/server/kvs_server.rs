@@ -2,11 +2,15 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use super::config::{Config, ConfigError, Loaded};
 use super::open_engine::open_engine;
 use super::run::run;
 use super::serve::{ServeError, Started, serve, serve_while};
+
+/// What is counted, by the numbers of the commands.
+static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(super::command_names);
 
 /// A server that was configured and does not run yet.
 ///
@@ -79,9 +83,7 @@ impl KvsServer {
     /// # }
     /// ```
     pub async fn run(self) -> Result<(), ServeError> {
-        // Once, for the life of the process.
-        let names = super::command_names().leak();
-        serve(self.loaded, self.password, names, open_engine, run).await
+        serve(self.loaded, self.password, &NAMES, open_engine, run).await
     }
 
     /// Serves while `work` is at it, which is given the address that clients can connect to; its
@@ -105,7 +107,6 @@ impl KvsServer {
         self,
         work: impl AsyncFnOnce(SocketAddr) -> T,
     ) -> Result<T, ServeError> {
-        let names = super::command_names().leak();
         let (config, mut outcome) = (self.loaded.config, None);
         let serve = async |started: Started| {
             let shutdown = started.shutdown.clone();
@@ -118,7 +119,7 @@ impl KvsServer {
             };
             tokio::join!(run(started), work);
         };
-        serve_while(config, self.password, names, open_engine, serve).await?;
+        serve_while(config, self.password, &NAMES, open_engine, serve).await?;
         outcome.ok_or(ServeError::Interrupted)
     }
 }

@@ -59,7 +59,7 @@ fn nobody_at_the_address_is_said_in_one_sentence() {
 fn a_password_that_cannot_be_read_is_said() {
     let ran = run(&["get", "key", "--password-file", "none"]);
     ran.complained("kvs-client: cannot read none: No such file or directory (os error 2)\n");
-    let empty = client().args(["get", "key"]).env("KVS_PASSWORD", "").output().unwrap();
+    let empty = client().args(["get", "key"]).env("KVS_PASSWORD", "\n").output().unwrap();
     Ran::from(empty).complained("kvs-client: the password in KVS_PASSWORD is empty\n");
 }
 

@@ -1,12 +1,12 @@
 //! Expiries that are not in the future: an error for the request, and nothing for the connection.
 
+use kvs::Expected;
 use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
 use kvs::protocol::proto::messages::{
     BatchRequest, Code, CompareAndSwapRequest, ExpireRequest, Expiry, Operation, SetOperation,
     SetRequest, expiry, operation,
 };
-use kvs::Expected;
 
 use super::server::Server;
 use super::wire::{Wire, get, ping, set, value_of};

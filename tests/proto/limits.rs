@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
-use kvs::protocol::proto::messages::{AppendRequest, Code, GetManyRequest, RemoveRequest};
-use kvs::protocol::proto::messages::{GetManyResponse};
+use kvs::protocol::proto::messages::{
+    AppendRequest, Code, GetManyRequest, GetManyResponse, GetResponse, RemoveRequest,
+};
 
 use super::server::Server;
 use super::wire::{Wire, get, ping, request, set, value_of};
@@ -24,7 +25,7 @@ fn an_announced_length_over_the_limit_ends_the_connection_at_once() {
     // What was sent behind it does not take the error back.
     for _ in 0..5 {
         let mut wire = Wire::greet(server.addr);
-        let sent = [&200_000_u32.to_be_bytes()[..], &vec![7; 200_000]].concat();
+        let sent = [&3_000_000_u32.to_be_bytes()[..], &vec![7; 3_000_000]].concat();
         wire.send(&sent);
         assert_eq!(wire.last_error().code(), Code::RequestTooLarge);
     }
@@ -148,7 +149,7 @@ fn what_cannot_be_answered_is_not_read_either() {
         match wire.ask(4, get_many("key", 400, true)) {
             Kind::GetMany(GetManyResponse { answers }) => {
                 assert_eq!(answers.len(), 400);
-                let is_there = |it: &kvs::protocol::proto::messages::GetResponse| {
+                let is_there = |it: &GetResponse| {
                     it.found.as_ref().is_some_and(|it| it.value.is_empty() && it.version > 0)
                 };
                 assert!(answers.iter().all(is_there));

@@ -103,9 +103,10 @@ fn an_answer_over_the_limit_of_a_connection_is_an_error_and_is_not_read() {
         let error = "-ERR the answer has more than 4000000 bytes\r\n";
         expect(&mut stream, &format!("MGET{keys}\r\n"), error);
         expect(&mut stream, &format!("EXISTS{keys}\r\n"), ":400\r\n");
+        let reads = format!("EXISTS{keys}\r\nMGET{keys}\r\n");
         expect(
             &mut stream,
-            &format!("WATCH{keys}\r\nMULTI\r\nSET a 1\r\nEXISTS{keys}\r\nMGET{keys}\r\nEXEC\r\n"),
+            &format!("WATCH{keys}\r\nMULTI\r\nSET a 1\r\n{reads}EXEC\r\n"),
             &format!("+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n{error}"),
         );
         // Each would fit, and all of them do not.

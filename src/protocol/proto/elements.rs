@@ -39,7 +39,10 @@ pub(crate) fn check(mut frame: &[u8]) -> Result<(), Refusal> {
     if count > ELEMENTS_MAX {
         let text = format!("a request with {count} elements; the limit is {ELEMENTS_MAX}");
         let limit = Some(to_u64(ELEMENTS_MAX));
-        return Err(Refusal { id, error: Error { limit, ..Error::new(Code::InvalidRequest, text) } });
+        return Err(Refusal {
+            id,
+            error: Error { limit, ..Error::new(Code::InvalidRequest, text) },
+        });
     }
     Ok(())
 }
