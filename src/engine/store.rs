@@ -1,9 +1,10 @@
 //! The store as an engine.
 //!
 //! Reads that are not long, and writes that wait for nothing but their own append, are done on the
-//! caller's thread: they take a microsecond, and handing them over would take longer. Writes that may wait (for the
-//! disk, for another writer, for compaction) go to the committer, one thread that puts all that
-//! have come meanwhile into one group. Everything else that may take long goes to a pool.
+//! caller's thread: they take a microsecond, and handing them over would take longer. Writes that
+//! may wait (for the disk, for another writer, for compaction) go to the committer, one thread
+//! that puts all that have come meanwhile into one group. Everything else that may take long goes
+//! to a pool.
 
 use std::path::Path;
 use std::sync::Arc;

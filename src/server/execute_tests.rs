@@ -4,12 +4,13 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 
 use super::super::test_engine::TestEngine;
-use super::{Bounds, Config, KvsError, execute};
+use super::{Bounds, KvsError, execute};
 use crate::options::Expiry;
 use crate::protocol::frame;
 use crate::protocol::proto::messages::response::Kind;
 use crate::protocol::proto::messages::{Code, Response};
 use crate::protocol::proto::request::{Action, KeyCommand};
+use crate::server::config::Config;
 use crate::server::proto_steps::{ProtoReplies, ProtoStep};
 use crate::store::Written;
 

@@ -15,6 +15,7 @@ pub(crate) mod step;
 pub(crate) mod steps;
 pub(crate) mod proto_steps;
 pub(crate) mod turns;
+pub(crate) mod bounds;
 pub(crate) mod execute;
 pub(crate) mod transaction;
 pub(crate) mod peer;

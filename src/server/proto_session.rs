@@ -15,7 +15,8 @@ mod streams;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::execute::{Bounds, execute};
+use super::bounds::Bounds;
+use super::execute::execute;
 use super::link::{Awaited, Broken, Link, Turn};
 use super::metrics::{CloseReason, Protocol};
 use super::peer::Peer;

@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use tokio::task::yield_now;
 
-use super::execute::{Bounds, EXPIRY_TRIES, beside, expected, is_for_ever, value_bytes};
+use super::bounds::Bounds;
+use super::execute::{EXPIRY_TRIES, beside, expected, is_for_ever, value_bytes};
 use super::step::{Needs, Replies, Step};
 use crate::batch::{Batch, Expected, Operation};
 use crate::engine::{KvsEngine, Write};
@@ -62,23 +63,11 @@ pub(crate) async fn execute_as_one<S: Step>(
         if read.len() < keys.len() {
             return Err(too_large);
         }
-        let mut batch = Batch::new();
-        for Watched { key, version } in watched {
-            batch.require(key, version.map_or(Expected::Absent, Expected::Version));
-        }
-        for (key, found) in keys.iter().zip(&read) {
-            batch.require(key, expected(found.as_ref()));
-        }
+        let mut batch = requiring(watched, &keys, &read);
         let bytes = value_bytes(&read);
         let mut draft = Draft::new(&keys, read);
         let decided = beside(bytes, || draft.decide_all(steps, (now_ms, limit), replies, &bounds));
-        let marks = match decided {
-            Ok(marks) => marks,
-            Err(error) => {
-                replies.bytes().truncate(before);
-                return Err(error);
-            }
-        };
+        let marks = decided.inspect_err(|_| replies.bytes().truncate(before))?;
         let moments = (now_ms, engine.now_ms());
         beside(draft.bytes, || draft.put(&mut batch, moments));
         if batch.is_empty() && batch.requirements().is_empty() {
@@ -98,15 +87,28 @@ pub(crate) async fn execute_as_one<S: Step>(
                     KvsError::InvalidExpiry { .. } if tries + 1 >= EXPIRY_TRIES => {
                         return Err(error);
                     }
-                    error if error.ends_chain() && !is_for_ever(&error, now_ms) => {
-                        tries += 1;
-                        yield_now().await;
+                    error if !error.ends_chain() || is_for_ever(&error, now_ms) => {
+                        return Err(error);
                     }
-                    error => return Err(error),
+                    _ => {}
                 }
             }
         }
+        tries += 1;
+        yield_now().await;
     }
+}
+
+/// A batch that requires that watched keys are as they were, and then what was read.
+fn requiring(watched: &[Watched], keys: &[Bytes], read: &[Option<Versioned>]) -> Batch {
+    let mut batch = Batch::new();
+    for Watched { key, version } in watched {
+        batch.require(key, version.map_or(Expected::Absent, Expected::Version));
+    }
+    for (key, found) in keys.iter().zip(read) {
+        batch.require(key, expected(found.as_ref()));
+    }
+    batch
 }
 
 /// What keys are like after the steps so far: those that were read, and those that are written.

@@ -1,5 +1,5 @@
-//! Turns: what is refused again and again, because others are faster with the same keys, goes before
-//! them in the end.
+//! Turns: what is refused again and again, because others are faster with the same keys, goes
+//! before them in the end.
 //!
 //! As long as nobody has lost too often, nothing is asked for but whether that is so. Then whoever
 //! writes waits for its turn with these keys, in the order of coming.

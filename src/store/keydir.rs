@@ -61,7 +61,7 @@ const fn steps() -> [usize; STEPS] {
 
 /// Where a record lies: the number of its segment, and its offset in units of 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Location(u64);
+pub(crate) struct Location(pub(super) u64);
 
 impl Location {
     /// None if the offset is beyond what a location can say, 128 MiB.
@@ -161,14 +161,6 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Where the records of a key may lie at a moment, and how many keys came before near it.
-#[allow(dead_code, reason = "the model checkers compile this file without its callers")]
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark {
-    inserts: u64,
-    locations: u64,
-}
-
 /// The slots that hold a tag, newest state first seen.
 pub(crate) struct Candidates<'a> {
     lines: &'a [Line],
@@ -219,7 +211,7 @@ pub(crate) struct Keydir {
     /// Counts the times that segments went out of use.
     generation: AtomicU64,
     /// Of each shard, counts the keys that were inserted.
-    inserts: Box<[AtomicU64]>,
+    pub(super) inserts: Box<[AtomicU64]>,
     state: Mutex<State>,
 }
 
@@ -346,36 +338,6 @@ impl Keydir {
     pub(crate) fn alone<R>(&self, read: impl FnOnce() -> R) -> R {
         let _writer = lock(&self.state);
         read()
-    }
-
-    /// Where the records of a key may lie now; to be taken before the key is read.
-    #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
-    pub(crate) fn mark(&self, pin: &Pin<'_>, hash: KeyHash) -> Mark {
-        // In this order: an insert that the reader does not see is counted later.
-        let inserts = self.inserts_near(hash);
-        Mark { inserts, locations: self.fold_locations(pin, hash) }
-    }
-
-    /// Whether a key is as it was when it was read with a mark and the pin that is still held, and
-    /// was found or not. It may be, although this says no.
-    #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
-    pub(crate) fn is_marked(&self, pin: &Pin<'_>, hash: KeyHash, mark: Mark, found: bool) -> bool {
-        // In this order: whoever sees that a key was removed sees that it was inserted.
-        self.fold_locations(pin, hash) == mark.locations
-            && (found || self.inserts_near(hash) == mark.inserts)
-    }
-
-    #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
-    fn inserts_near(&self, hash: KeyHash) -> u64 {
-        self.inserts.get(shard_of(hash)).map_or(0, |inserts| inserts.load(Ordering::Acquire))
-    }
-
-    /// One number for all candidates.
-    #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
-    fn fold_locations(&self, pin: &Pin<'_>, hash: KeyHash) -> u64 {
-        const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
-        let fold = |sum: u64, location: Location| sum.wrapping_mul(SPREAD).wrapping_add(location.0);
-        self.candidates(pin, hash).fold(0, fold)
     }
 
     /// Becomes the writer, when the last one is done.

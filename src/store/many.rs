@@ -120,8 +120,9 @@ impl Store {
         self.core().get_versions(keys)
     }
 
-    /// As [`get_many_versioned`](Store::get_many_versioned), if no value, and not all together, have
-    /// more than `bytes_max` bytes, which is found out before one is copied where files are mapped.
+    /// As [`get_many_versioned`](Store::get_many_versioned), if no value, and not all together,
+    /// have more than `bytes_max` bytes, which is found out before one is copied where files are
+    /// mapped.
     pub(crate) fn get_small<K: AsRef<[u8]>>(
         &self,
         keys: &[K],

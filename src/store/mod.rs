@@ -21,6 +21,7 @@ mod scan;
 mod hint;
 mod manifest;
 mod keydir;
+mod mark;
 mod segments;
 mod durable;
 mod history;

@@ -7,8 +7,8 @@
 //! place of a record is used again, and inserts are counted.
 
 use super::hash::KeyHash;
-use super::keydir::Mark;
 use super::map::prefetch;
+use super::mark::Mark;
 use super::pins::Pin;
 use super::read::Versioned;
 use super::view::View;

@@ -73,7 +73,8 @@ fn what_asks_no_engine_parts_no_transaction() {
     let server = Server::start(&[]);
     let (mut one, mut other) = (Client::of(&server), Client::of(&server));
     let reply = one.ask(
-        "MULTI\r\nPING\r\nSET a 1\r\nECHO x\r\nSETEX a b c\r\nGET a\r\nKEYS *\r\nPING\r\nINCR a\r\nPING y\r\nEXEC\r\n",
+        "MULTI\r\nPING\r\nSET a 1\r\nECHO x\r\nSETEX a b c\r\nGET a\r\nKEYS *\r\nPING\r\n\
+         INCR a\r\nPING y\r\nEXEC\r\n",
     );
     let error = "-ERR value is not an integer or out of range";
     assert_eq!(reply, format!("+PONG +OK x {error} 1 a +PONG :2 y"));

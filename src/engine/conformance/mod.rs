@@ -68,7 +68,8 @@ checks! {
         closed_is_closed;
     snapshots: snapshots_stay_as_they_are, scans_of_snapshots;
     watches: watches_tell_every_change, watches_go_on_after_a_seq, watches_wait;
-    threads: counters_add_up, several_keys_are_read_at_one_moment, batches_are_seen_whole, scans_beside_writers;
+    threads: counters_add_up, several_keys_are_read_at_one_moment, batches_are_seen_whole,
+        scans_beside_writers;
     reopening: everything_is_there_again, versions_rise_over_a_reopen, clear_is_for_good;
 }
 

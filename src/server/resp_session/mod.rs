@@ -16,8 +16,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::bounds::Bounds;
 use super::config::Config;
-use super::execute::{Bounds, execute};
+use super::execute::execute;
 use super::link::{Awaited, Broken, Link, Turn};
 use super::metrics::{CloseReason, Protocol};
 use super::peer::Peer;

@@ -1,8 +1,8 @@
 //! Transactions of the Redis protocol: what is queued after `MULTI`, and executed as one.
 //!
-//! Its steps are one batch. What asks no engine is executed behind it and replied to in its place. A
-//! command on all keys (`KEYS`, `DBSIZE`) parts a transaction: what is before it and what is behind it
-//! is atomic each for itself, and each requires that the watched keys are as they were.
+//! Its steps are one batch. What asks no engine is executed behind it and replied to in its place.
+//! A command on all keys (`KEYS`, `DBSIZE`) parts a transaction: what is before it and what is
+//! behind it is atomic each for itself, and each requires that the watched keys are as they were.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{Flow, Session};
 use crate::protocol::resp::table::{Flag, Spec};
 use crate::protocol::resp::{Command, ReplyError, StringStep};
-use crate::server::execute::Bounds;
+use crate::server::bounds::Bounds;
 use crate::server::step::{Replies, Step};
 use crate::server::steps::reply_error;
 use crate::server::transaction::{Watched, execute_as_one};
