@@ -85,6 +85,19 @@ pub trait KvsEngine: Send + Sync + 'static {
         })
     }
 
+    /// As [`get_some`](KvsEngine::get_some), but each key for itself, in this order: there need not
+    /// be a moment at which all of them were so. It costs less where others write the same keys.
+    ///
+    /// # Errors
+    /// As [`get_many`](KvsEngine::get_many).
+    fn get_each<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        self.get_some(keys, bytes_max)
+    }
+
     /// As [`get_many`](KvsEngine::get_many), without the values, which are empty in the answer. An
     /// engine that does not know better reads all of them first.
     ///
@@ -406,6 +419,19 @@ fn read_some(
         }
     }
     Ok(found)
+}
+
+/// The first of what was read, until there are values of so many bytes.
+fn cut(mut found: Vec<Option<Versioned>>, bytes_max: usize) -> Vec<Option<Versioned>> {
+    let mut bytes = 0;
+    let is_enough = |found: &Option<Versioned>| {
+        bytes += found.as_ref().map_or(0, |found| found.value.len());
+        bytes >= bytes_max
+    };
+    if let Some(last) = found.iter().position(is_enough) {
+        found.truncate(last + 1);
+    }
+    found
 }
 
 fn without_values(mut found: Vec<Option<Versioned>>) -> Vec<Option<Versioned>> {

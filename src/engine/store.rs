@@ -1,9 +1,10 @@
 //! The store as an engine.
 //!
-//! Reads, and writes that wait for nothing but their own append, are done on the caller's thread:
-//! they take a microsecond, and handing them over would take longer. Writes that may wait (for the
-//! disk, for another writer, for compaction) go to the committer, one thread that puts all that
-//! have come meanwhile into one group. Everything else that may take long goes to other threads.
+//! Reads that are not long, and writes that wait for nothing but their own append, are done on the
+//! caller's thread: they take a microsecond, and handing them over would take longer. Writes that
+//! may wait (for the disk, for another writer, for compaction) go to the committer, one thread
+//! that puts all that have come meanwhile into one group. Everything else that may take long goes
+//! to other threads.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,16 +17,13 @@ use super::pages::StorePages;
 use super::watchers::{StoreChanges, Watchers};
 use super::{
     Answer, Capabilities, Changes, EngineSnapshot, EngineStats, Figure, KvsEngine, Pages, Scan,
-    Write,
+    Write, cut, without_values,
 };
 use crate::batch::Batch;
 use crate::error::{KvsError, Result};
 use crate::options::{Durability, Index, Options, WriteOptions};
 use crate::store::{Snapshot, Stats, Store, Versioned, Walked, Written};
 use crate::thread_pool::ThreadPool;
-
-/// The keys that are read, or looked at, on the caller's thread at most.
-const KEYS_AT_ONCE: usize = 1024;
 
 /// The engine `kvs`: a [`Store`].
 ///
@@ -71,6 +69,36 @@ impl<P: ThreadPool> StoreEngine<P> {
     }
 }
 
+/// Reads of more keys, or of more bytes of values, are done by the pool.
+const KEYS_AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: usize = 256 << 10;
+
+impl<P: ThreadPool> StoreEngine<P> {
+    /// Reads on the caller's thread, if that is done soon.
+    fn get_small(&self, keys: &[Bytes]) -> Result<Vec<Option<Versioned>>> {
+        match keys.len() > KEYS_AT_ONCE {
+            true => Err(KvsError::AnswerTooLarge { limit: BYTES_AT_ONCE }),
+            false => self.store.get_small(keys, BYTES_AT_ONCE),
+        }
+    }
+
+    /// What was read, or where that was too much at once, what the pool reads.
+    fn read<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        read: Result<Vec<Option<Versioned>>>,
+        read_all: impl FnOnce(&Store, &[Bytes]) -> Result<Vec<Option<Versioned>>> + Send + 'static,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        match read {
+            Err(KvsError::AnswerTooLarge { .. }) => {
+                let (store, keys) = (self.store.clone(), keys.to_vec());
+                Answer::later(self.jobs.read(move || read_all(&store, &keys)))
+            }
+            read => Answer::ready(read),
+        }
+    }
+}
+
 impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
     fn name(&self) -> &'static str {
         "kvs"
@@ -91,10 +119,7 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
-        match keys {
-            [key] => Answer::ready(self.store.get_versioned(key).map(|found| vec![found])),
-            keys => self.get_some(keys, usize::MAX),
-        }
+        self.read(keys, self.get_small(keys), |store, keys| store.get_many_versioned(keys))
     }
 
     fn get_some<'a>(
@@ -102,15 +127,22 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
         keys: &'a [Bytes],
         bytes_max: usize,
     ) -> Answer<'a, Vec<Option<Versioned>>> {
-        if keys.len() <= KEYS_AT_ONCE {
-            return Answer::ready(self.store.get_some(keys, bytes_max));
-        }
-        let (store, keys) = (self.store.clone(), keys.to_vec());
-        Answer::later(self.jobs.read(move || store.get_some(&keys, bytes_max)))
+        let read = self.get_small(keys).map(|found| cut(found, bytes_max));
+        self.read(keys, read, move |store, keys| store.get_some(keys, bytes_max))
+    }
+
+    fn get_each<'a>(
+        &'a self,
+        keys: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Vec<Option<Versioned>>> {
+        let read = self.store.get_each(keys, (bytes_max.min(BYTES_AT_ONCE), BYTES_AT_ONCE));
+        self.read(keys, read, move |store, keys| store.get_each(keys, (bytes_max, usize::MAX)))
     }
 
     fn get_versions<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Vec<Option<Versioned>>> {
-        Answer::ready(self.store.get_versions(keys))
+        let read = self.get_small(keys).map(without_values);
+        self.read(keys, read, |store, keys| store.get_versions(keys))
     }
 
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {

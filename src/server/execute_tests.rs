@@ -4,12 +4,13 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 
 use super::super::test_engine::TestEngine;
-use super::{Bounds, Config, KvsError, execute};
+use super::{Bounds, KvsError, execute};
 use crate::options::Expiry;
 use crate::protocol::frame;
 use crate::protocol::proto::messages::response::Kind;
 use crate::protocol::proto::messages::{Code, Response};
 use crate::protocol::proto::request::{Action, KeyCommand};
+use crate::server::config::Config;
 use crate::server::proto_steps::{ProtoReplies, ProtoStep};
 use crate::store::Written;
 
@@ -68,9 +69,19 @@ async fn too_few_or_too_many_values_tell_nothing() {
 #[tokio::test]
 async fn an_expiry_that_is_always_over_is_answered_in_the_end() {
     let over = KvsError::InvalidExpiry { expires_at_ms: 5, now_ms: 6 };
-    let outcomes = vec![Err(over), Err(KvsError::Skipped)];
-    let engine = TestEngine { outcomes: Some(outcomes), ..TestEngine::default() };
-    let mut replies = ProtoReplies::default();
-    let bounds = Bounds::new(&Config::default(), 0);
-    assert_eq!(execute(&engine, &[set(1), set(2)], &mut replies, bounds).await, 1);
+    let engine = TestEngine { outcomes: Some(vec![Err(over)]), ..TestEngine::default() };
+    let over = Some((Code::InvalidExpiry, false));
+    assert_eq!(answers(&engine, &[set(1)]).await, [(1, over)]);
+}
+
+/// Each call of the engine has one write.
+#[tokio::test]
+async fn what_is_written_together_is_bounded() {
+    let written = vec![Ok(Written { seq: 7, existed: false })];
+    let engine = TestEngine { outcomes: Some(written), ..TestEngine::default() };
+    let long = |id: u64| {
+        let (key, value) = (Bytes::from(id.to_string()), Bytes::from(vec![0; 4 << 20]));
+        step(id, Action::Set { key, value, expiry: Expiry::Never, condition: None })
+    };
+    assert_eq!(answers(&engine, &[long(1), long(2)]).await, [(1, None), (2, None)]);
 }

@@ -14,6 +14,8 @@ pub(crate) mod serve;
 pub(crate) mod step;
 pub(crate) mod steps;
 pub(crate) mod proto_steps;
+pub(crate) mod turns;
+pub(crate) mod bounds;
 pub(crate) mod execute;
 pub(crate) mod transaction;
 pub(crate) mod peer;

@@ -15,7 +15,8 @@ mod streams;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::execute::{Bounds, execute};
+use super::bounds::Bounds;
+use super::execute::execute;
 use super::link::{Awaited, Broken, Link, Turn};
 use super::metrics::{CloseReason, Protocol};
 use super::peer::Peer;
@@ -205,7 +206,7 @@ impl Session {
     async fn execute_steps(&mut self, reply_bytes_max: usize) {
         let begun = Instant::now();
         let limit = self.replies.0.len().saturating_add(reply_bytes_max);
-        let bounds = Bounds::new(&self.shared.config, limit);
+        let bounds = Bounds::new(&self.shared.config, limit).with_turns(&self.shared.turns);
         let engine = Arc::clone(&self.shared.engine);
         let done = execute(&*engine, &self.steps, &mut self.replies, bounds).await;
         let nanos = nanos_since(begun);

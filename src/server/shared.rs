@@ -14,6 +14,7 @@ use super::serve::Started;
 use super::shutdown::Shutdown;
 use super::slow_log::SlowLog;
 use super::turn_away;
+use super::turns::Turns;
 use crate::engine::KvsEngine;
 
 pub(crate) struct Shared {
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) turned_away: Arc<Semaphore>,
     /// Places for scans that sort all keys first.
     pub(crate) sorted_scans: Arc<Semaphore>,
+    /// Where writes that were refused too often take their turns.
+    pub(crate) turns: Turns,
     /// The bytes of replies that connections hold.
     output_bytes: AtomicUsize,
     /// Those of requests that have not come to their end.
@@ -68,6 +71,7 @@ impl Shared {
             last_save_s: AtomicU64::new(unix_time().as_secs()),
             turned_away: Arc::new(Semaphore::new(turn_away::PLACES)),
             sorted_scans: Arc::new(Semaphore::new(started.config.sorted_scans_max)),
+            turns: Turns::new(),
             output_bytes: AtomicUsize::new(0),
             input_bytes: AtomicUsize::new(0),
             coarse_ms: AtomicU64::new(1),

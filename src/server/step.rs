@@ -29,6 +29,12 @@ pub(crate) trait Step: Send + Sync {
         Needs::Values
     }
 
+    /// How many bytes the value has that it makes of what it reads, if it makes one. What it was
+    /// given whole does not count.
+    fn made_bytes(&self, _read: &[Option<Versioned>]) -> usize {
+        0
+    }
+
     /// Decides: puts what is to be written into the batch, and the reply behind the others. What it
     /// reads is in the order of `reads`. It may be called again with other values: then its
     /// earlier reply and batch are gone. It requires nothing of the keys that it reads; whoever

@@ -2,17 +2,18 @@
 //! those before it have made of it, and what they write is one batch that requires everything that
 //! was read. If something was changed meanwhile, all of it is decided anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use tokio::task::yield_now;
 
-use super::execute::{Bounds, EXPIRY_TRIES, expected, is_for_ever};
+use super::bounds::Bounds;
+use super::execute::{EXPIRY_TRIES, beside, expected, is_for_ever, value_bytes};
 use super::step::{Needs, Replies, Step};
 use crate::batch::{Batch, Expected, Operation};
 use crate::engine::{KvsEngine, Write};
 use crate::error::{KvsError, Result};
-use crate::options::Durability;
+use crate::options::{BATCH_BYTES_MAX, Durability, OPERATION_BYTES};
 use crate::store::Versioned;
 
 /// A key that must be as it was when a client began to watch it: its version, none if it was
@@ -23,8 +24,8 @@ pub(crate) struct Watched {
     pub(crate) version: Option<u64>,
 }
 
-/// Executes steps at one moment; their replies come one behind the other. False: a watched key has
-/// changed, and nothing was executed.
+/// Executes steps at one moment; their replies come one behind the other. The answer is where the
+/// reply of each begins; none: a watched key has changed, and nothing was executed.
 ///
 /// # Errors
 /// What reading or writing answers; nothing was executed, and there are no replies.
@@ -33,10 +34,13 @@ pub(crate) async fn execute_as_one<S: Step>(
     watched: &[Watched],
     steps: &[S],
     replies: &mut S::Replies,
-    bounds: Bounds,
-) -> Result<bool> {
-    let mut keys = Vec::new();
-    steps.iter().for_each(|step| step.reads(&mut keys));
+    bounds: Bounds<'_>,
+) -> Result<Option<Vec<usize>>> {
+    let (mut keys, mut written) = (Vec::new(), Vec::new());
+    for step in steps {
+        step.reads(&mut keys);
+        step.writes(&mut written);
+    }
     keys.sort_unstable();
     keys.dedup();
     let durability = strongest(steps.iter().filter_map(Step::durability));
@@ -44,8 +48,13 @@ pub(crate) async fn execute_as_one<S: Step>(
     let only_versions = steps.iter().all(|step| step.needs() == Needs::Versions);
     let limit = bounds.answer_bytes_max.saturating_sub(before);
     let too_large = KvsError::AnswerTooLarge { limit: bounds.answer_bytes_max };
-    let mut tries = 0;
+    // Expiries count from here, however often all of it is decided anew.
+    let now_ms = engine.now_ms();
+    let (mut tries, mut turn) = (0, None);
     loop {
+        if turn.is_none() && !written.is_empty() {
+            turn = bounds.take_turn(written.iter().chain(&keys), tries).await;
+        }
         let read = match keys.as_slice() {
             [] => Vec::new(),
             keys if only_versions => engine.get_versions(keys).await?,
@@ -54,105 +63,169 @@ pub(crate) async fn execute_as_one<S: Step>(
         if read.len() < keys.len() {
             return Err(too_large);
         }
-        let mut batch = Batch::new();
-        for Watched { key, version } in watched {
-            batch.require(key, version.map_or(Expected::Absent, Expected::Version));
-        }
-        for (key, found) in keys.iter().zip(&read) {
-            batch.require(key, expected(found.as_ref()));
-        }
-        let moment = (engine.now_ms(), limit);
-        if !decide_all(steps, &keys, read, moment, &mut batch, replies) {
-            replies.bytes().truncate(before);
-            return Err(too_large);
-        }
+        let mut batch = requiring(watched, &keys, &read);
+        let bytes = value_bytes(&read);
+        let mut draft = Draft::new(&keys, read);
+        let decided = beside(bytes, || draft.decide_all(steps, (now_ms, limit), replies, &bounds));
+        let marks = decided.inspect_err(|_| replies.bytes().truncate(before))?;
+        let moments = (now_ms, engine.now_ms());
+        beside(draft.bytes, || draft.put(&mut batch, moments));
         if batch.is_empty() && batch.requirements().is_empty() {
-            return Ok(true);
+            return Ok(Some(marks));
         }
-        if let Err(error) = bounds.check(&batch) {
-            replies.bytes().truncate(before);
-            return Err(error);
-        }
-        let written = engine.write(vec![Write { batch, durability, chained: false }]).await;
-        match written.and_then(|mut outcomes| outcomes.pop().unwrap_or(Err(KvsError::JobLost))) {
-            Ok(_) => return Ok(true),
+        let outcome = engine.write(vec![Write { batch, durability, chained: false }]).await;
+        match outcome.and_then(|mut outcomes| outcomes.pop().unwrap_or(Err(KvsError::JobLost))) {
+            Ok(_) => return Ok(Some(marks)),
             Err(error) => {
                 replies.bytes().truncate(before);
                 match error {
                     KvsError::PreconditionFailed { requirement, .. }
                         if requirement < watched.len() =>
                     {
-                        return Ok(false);
+                        return Ok(None);
                     }
                     KvsError::InvalidExpiry { .. } if tries + 1 >= EXPIRY_TRIES => {
                         return Err(error);
                     }
-                    error if error.ends_chain() && !is_for_ever(&error) => {
-                        tries += 1;
-                        yield_now().await;
+                    error if !error.ends_chain() || is_for_ever(&error, now_ms) => {
+                        return Err(error);
                     }
-                    error => return Err(error),
+                    _ => {}
                 }
             }
         }
+        tries += 1;
+        yield_now().await;
     }
 }
 
-/// Lets each step decide on what those before it have left. False: they read or answer more than
-/// the limit.
-fn decide_all<S: Step>(
-    steps: &[S],
-    keys: &[Bytes],
-    read: Vec<Option<Versioned>>,
-    (now_ms, limit): (u64, usize),
-    batch: &mut Batch,
-    replies: &mut S::Replies,
-) -> bool {
-    let before = replies.bytes().len();
-    let mut state: HashMap<&[u8], Option<Versioned>> =
-        keys.iter().map(|key| &key[..]).zip(read).collect();
-    let mut own_keys = Vec::new();
-    for step in steps {
-        own_keys.clear();
-        step.reads(&mut own_keys);
-        let known = |key: &Bytes| state.get(&key[..]).and_then(Option::as_ref);
-        let own: Vec<Option<Versioned>> = if step.needs() == Needs::Versions {
-            let version = |known: &Versioned| Versioned { value: Vec::new().into(), ..*known };
-            own_keys.iter().map(|key| known(key).map(version)).collect()
-        } else {
-            let bytes: usize = own_keys.iter().filter_map(known).map(|it| it.value.len()).sum();
-            // The same key may be read often.
-            if bytes > limit {
-                return false;
+/// A batch that requires that watched keys are as they were, and then what was read.
+fn requiring(watched: &[Watched], keys: &[Bytes], read: &[Option<Versioned>]) -> Batch {
+    let mut batch = Batch::new();
+    for Watched { key, version } in watched {
+        batch.require(key, version.map_or(Expected::Absent, Expected::Version));
+    }
+    for (key, found) in keys.iter().zip(read) {
+        batch.require(key, expected(found.as_ref()));
+    }
+    batch
+}
+
+/// What keys are like after the steps so far: those that were read, and those that are written.
+struct Draft {
+    state: HashMap<Bytes, Option<Versioned>>,
+    /// The keys that are written, in the order in which they first were.
+    written: Vec<Bytes>,
+    is_written: HashSet<Bytes>,
+    /// What those have together, in bytes.
+    bytes: usize,
+}
+
+impl Draft {
+    fn new(keys: &[Bytes], read: Vec<Option<Versioned>>) -> Draft {
+        let state = keys.iter().cloned().zip(read).collect();
+        Draft { state, written: Vec::new(), is_written: HashSet::new(), bytes: 0 }
+    }
+
+    /// Lets each step decide on what those before it have left. Where the reply of each begins is
+    /// the answer.
+    ///
+    /// # Errors
+    /// That it would read, answer or write more than a limit.
+    fn decide_all<S: Step>(
+        &mut self,
+        steps: &[S],
+        (now_ms, limit): (u64, usize),
+        replies: &mut S::Replies,
+        bounds: &Bounds<'_>,
+    ) -> Result<Vec<usize>> {
+        let before = replies.bytes().len();
+        let too_large = || KvsError::AnswerTooLarge { limit: bounds.answer_bytes_max };
+        let (mut marks, mut keys) = (Vec::with_capacity(steps.len()), Vec::new());
+        for step in steps {
+            marks.push(replies.bytes().len());
+            keys.clear();
+            step.reads(&mut keys);
+            let own = self.read(&keys, step.needs(), limit).ok_or_else(too_large)?;
+            bounds.check_made(step.made_bytes(&own))?;
+            let mut decided = Batch::new();
+            step.decide(&own, now_ms, &mut decided, replies);
+            self.give_back(&keys, own);
+            if replies.bytes().len() - before > limit {
+                return Err(too_large());
             }
-            own_keys.iter().map(|key| known(key).cloned()).collect()
-        };
-        let mut decided = Batch::new();
-        step.decide(&own, now_ms, &mut decided, replies);
-        if replies.bytes().len() - before > limit {
-            return false;
+            bounds.check(&decided)?;
+            decided.iter().for_each(|operation| self.apply(operation));
+            if self.written.len() > 1 && self.bytes > BATCH_BYTES_MAX {
+                return Err(KvsError::BatchTooLarge { bytes: self.bytes, limit: BATCH_BYTES_MAX });
+            }
         }
-        for operation in decided.iter() {
-            let after = match operation {
-                Operation::Set { key, value, expires_at_ms } => {
-                    match expires_at_ms {
-                        Some(at_ms) => batch.set_until(key, value, at_ms),
-                        None => batch.set(key, value),
-                    };
-                    Some(Versioned { value: value.to_vec().into(), seq: 0, expires_at_ms })
-                }
-                Operation::Remove { key } => {
-                    batch.remove(key);
-                    None
-                }
-            };
-            // Only what some step reads matters.
-            if let Some(known) = state.get_mut(operation.key()) {
-                *known = after;
-            }
+        Ok(marks)
+    }
+
+    /// What a step reads; none: it is more than the limit. The value of a single key is taken out,
+    /// until it is given back.
+    fn read(
+        &mut self,
+        keys: &[Bytes],
+        needs: Needs,
+        limit: usize,
+    ) -> Option<Vec<Option<Versioned>>> {
+        if needs == Needs::Versions {
+            let version = |known: &Versioned| Versioned { value: Vec::new().into(), ..*known };
+            let known = |key: &Bytes| self.state.get(key).and_then(Option::as_ref);
+            return Some(keys.iter().map(|key| known(key).map(version)).collect());
+        }
+        if let [key] = keys {
+            return Some(vec![self.state.get_mut(key).and_then(Option::take)]);
+        }
+        let known = |key: &Bytes| self.state.get(key).and_then(Option::as_ref);
+        // The same key may be read often.
+        let bytes: usize = keys.iter().filter_map(known).map(|it| it.value.len()).sum();
+        (bytes <= limit).then(|| keys.iter().map(|key| known(key).cloned()).collect())
+    }
+
+    fn give_back(&mut self, keys: &[Bytes], mut own: Vec<Option<Versioned>>) {
+        if let ([key], Some(taken @ Some(_))) = (keys, own.pop())
+            && let Some(place @ None) = self.state.get_mut(key)
+        {
+            *place = taken;
         }
     }
-    true
+
+    fn apply(&mut self, operation: Operation<'_>) {
+        let after = match operation {
+            Operation::Set { value, expires_at_ms, .. } => {
+                Some(Versioned { value: value.to_vec().into(), seq: 0, expires_at_ms })
+            }
+            Operation::Remove { .. } => None,
+        };
+        let key = Bytes::copy_from_slice(operation.key());
+        let size = |found: &Option<Versioned>| found.as_ref().map_or(0, |it| it.value.len());
+        self.bytes += size(&after);
+        let before = self.state.insert(key.clone(), after);
+        if self.is_written.insert(key.clone()) {
+            self.bytes += key.len() + OPERATION_BYTES;
+            self.written.push(key);
+        } else {
+            self.bytes -= before.as_ref().map_or(0, size);
+        }
+    }
+
+    /// Puts what is written into a batch, each key once. What was to expire later when it was
+    /// decided, and has expired by now, is removed.
+    fn put(&mut self, batch: &mut Batch, (decided_ms, now_ms): (u64, u64)) {
+        for key in &self.written {
+            let is_lapsed = |at_ms| at_ms > decided_ms && at_ms <= now_ms;
+            match self.state.remove(key).flatten() {
+                Some(Versioned { value, expires_at_ms: None, .. }) => batch.set(key, &*value),
+                Some(Versioned { value, expires_at_ms: Some(at_ms), .. }) if !is_lapsed(at_ms) => {
+                    batch.set_until(key, &*value, at_ms)
+                }
+                _ => batch.remove(key),
+            };
+        }
+    }
 }
 
 /// The strongest of several durabilities; none: nobody asks for one.

@@ -177,13 +177,14 @@ impl Core {
         let moment = self.time.moment();
         let Commits { bytes, operations, requests, .. } = group;
         for request in requests.iter_mut() {
-            if let Some(outcome) = &request.outcome {
-                is_chain_broken = outcome.as_ref().is_err_and(KvsError::ends_chain);
-                continue;
-            }
+            // Also of one that has failed: what is behind it is not to go on with the chain.
             if is_chain_broken && request.chained {
                 request.outcome = Some(Err(KvsError::Skipped));
                 is_thinned = true;
+                continue;
+            }
+            if let Some(outcome) = &request.outcome {
+                is_chain_broken = outcome.as_ref().is_err_and(KvsError::ends_chain);
                 continue;
             }
             let range = request.operations.clone();

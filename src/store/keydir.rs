@@ -61,7 +61,7 @@ const fn steps() -> [usize; STEPS] {
 
 /// Where a record lies: the number of its segment, and its offset in units of 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Location(u64);
+pub(crate) struct Location(pub(super) u64);
 
 impl Location {
     /// None if the offset is beyond what a location can say, 128 MiB.
@@ -210,6 +210,8 @@ pub(crate) struct Keydir {
     publication: AtomicU64,
     /// Counts the times that segments went out of use.
     generation: AtomicU64,
+    /// Of each shard, counts the keys that were inserted.
+    pub(super) inserts: Box<[AtomicU64]>,
     state: Mutex<State>,
 }
 
@@ -242,6 +244,7 @@ impl Keydir {
             bytes: AtomicU64::new(0),
             publication: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            inserts: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             state: Mutex::new(State { shards, retired: Vec::new(), retired_bytes: 0 }),
         }
     }
@@ -330,6 +333,13 @@ impl Keydir {
         read()
     }
 
+    /// Runs `read` with the writer kept out.
+    #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
+    pub(crate) fn alone<R>(&self, read: impl FnOnce() -> R) -> R {
+        let _writer = lock(&self.state);
+        read()
+    }
+
     /// Becomes the writer, when the last one is done.
     pub(crate) fn write<'a>(&'a self, pins: &'a Pins) -> Writer<'a> {
         Writer { keydir: self, pins, state: lock(&self.state) }
@@ -369,6 +379,9 @@ impl Writer<'_> {
         let free = table.find(tag, |found| found == EMPTY || found == REMOVED);
         let Some((slot, found)) = free else { return };
         slot.store(slot_of(tag, location), Ordering::Release);
+        if let Some(inserts) = self.keydir.inserts.get(shard) {
+            inserts.store(inserts.load(Ordering::Relaxed) + 1, Ordering::Release);
+        }
         if let Some(counts) = self.state.shards.get_mut(shard) {
             counts.live += 1;
             counts.used += usize::from(found == EMPTY);

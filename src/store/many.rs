@@ -8,8 +8,9 @@ use crate::error::Result;
 use crate::options::WriteOptions;
 
 impl Store {
-    /// The values of many keys; of a batch, all is seen or nothing. Faster than as many calls of
-    /// [`get`](Store::get), because the waits for memory overlap.
+    /// The values of many keys, at one moment: whatever others write meanwhile, there was a time at
+    /// which all of them were so. Faster than as many calls of [`get`](Store::get), because the
+    /// waits for memory overlap.
     ///
     /// # Errors
     /// As [`get`](Store::get), for the first key that fails.
@@ -66,17 +67,6 @@ impl Store {
         self.core().get_many(keys, bytes_max, |found| found)
     }
 
-    /// As [`get_many_versioned`](Store::get_many_versioned), without the values, which are empty in
-    /// the answer: no more than one of them is in memory at a time.
-    #[cfg(feature = "server")]
-    pub(crate) fn get_versions<K: AsRef<[u8]>>(
-        &self,
-        keys: &[K],
-    ) -> Result<Vec<Option<Versioned>>> {
-        self.core()
-            .get_many(keys, usize::MAX, |found| Versioned { value: Vec::new().into(), ..found })
-    }
-
     /// Writes batches in this order, each for itself: each has its own seq and its own outcome, and
     /// sees those before it. As many as fit (1 MiB) take one append and, if any of them asks for
     /// [`Durability::Always`](crate::Durability::Always), one sync. On return each that has
@@ -115,5 +105,39 @@ impl Store {
     #[must_use]
     pub fn would_wait(&self, bytes: usize, options: WriteOptions) -> bool {
         self.core().would_wait(bytes, options)
+    }
+}
+
+/// For engines.
+#[cfg(feature = "server")]
+impl Store {
+    /// As [`get_many_versioned`](Store::get_many_versioned), without the values, which are empty in
+    /// the answer. None is copied.
+    pub(crate) fn get_versions<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+    ) -> Result<Vec<Option<Versioned>>> {
+        self.core().get_versions(keys)
+    }
+
+    /// As [`get_many_versioned`](Store::get_many_versioned), if no value, and not all together,
+    /// have more than `bytes_max` bytes, which is found out before one is copied where files are
+    /// mapped.
+    pub(crate) fn get_small<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Versioned>>> {
+        self.core().get_small(keys, bytes_max)
+    }
+
+    /// As [`get_some`](Store::get_some), each key for itself, in this order; with a limit for each
+    /// value, as with `get_small`.
+    pub(crate) fn get_each<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        limits: (usize, usize),
+    ) -> Result<Vec<Option<Versioned>>> {
+        self.core().get_each(keys, limits)
     }
 }

@@ -199,16 +199,14 @@ impl Core {
                 for (seq, draft) in (first_seq..).zip(group) {
                     let own = steps.by_ref().take(draft.operations.len());
                     match draft.failed {
-                        None => {
-                            commits.join(seq, own, draft.checks, draft.sync);
-                            if draft.chained {
-                                commits.chain();
-                            }
-                        }
+                        None => commits.join(seq, own, draft.checks, draft.sync),
                         Some(error) => {
                             own.for_each(drop);
                             commits.join_failed(seq, error);
                         }
+                    }
+                    if draft.chained {
+                        commits.chain();
                     }
                 }
             });

@@ -8,16 +8,12 @@ use super::group::Seen;
 use super::hash::KeyHash;
 use super::hint::{Entry, Subject};
 use super::keydir::Location;
-use super::map::prefetch;
 use super::pins::Pin;
 use super::record::{Invalid, Record};
 use super::recovery::load_hint;
 use super::segment::Segment;
 use super::view::View;
 use crate::error::{KvsError, Result};
-
-/// How many keys `get_many` asks memory for at once: about what a core can wait for.
-const WINDOW: usize = 16;
 
 /// A value that was read: owned bytes.
 ///
@@ -82,6 +78,13 @@ impl Versioned {
     pub fn new(value: Value, seq: u64, expires_at_ms: Option<u64>) -> Versioned {
         Versioned { value, seq, expires_at_ms }
     }
+
+    /// A record whose value was not read.
+    #[cfg(feature = "server")]
+    pub(crate) fn without_value(seen: Seen) -> Versioned {
+        let expires_at_ms = (seen.expires_at_ms != NEVER).then_some(seen.expires_at_ms);
+        Versioned { value: Value(Vec::new()), seq: seen.seq, expires_at_ms }
+    }
 }
 
 impl Deref for Value {
@@ -122,19 +125,27 @@ impl Current<'_> {
 impl View {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         self.check_open()?;
-        let found = self.get_at(key, self.hasher.hash(key), &self.time.moment())?;
+        let found = self.get_at(key, self.hasher.hash(key), &self.time.moment(), usize::MAX)?;
         Ok(found.map(|found| found.value))
     }
 
-    /// What a key has at a moment.
+    /// What a key has at a moment. Where the value is mapped and has more than `bytes_max` bytes,
+    /// nothing is copied, and that is the error.
     #[inline]
-    fn get_at(&self, key: &[u8], hash: KeyHash, moment: &Moment<'_>) -> Result<Option<Versioned>> {
+    pub(crate) fn get_at(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        moment: &Moment<'_>,
+        bytes_max: usize,
+    ) -> Result<Option<Versioned>> {
         let pin = self.pins.pin();
         for location in self.keydir.candidates(&pin, hash) {
             let segment = self.segment(&pin, location)?;
             segment.prefetch(location.offset());
-            match value_at(segment, location.offset(), key, moment) {
+            match value_at(segment, location.offset(), key, moment, bytes_max) {
                 Ok(None) => {}
+                Err(error @ KvsError::AnswerTooLarge { .. }) => return Err(error),
                 Err(error) => self.unless_other_key(segment, location, hash, error)?,
                 Ok(value) => return Ok(value),
             }
@@ -200,51 +211,6 @@ impl View {
             }
         }
         Ok(None)
-    }
-
-    /// Reads many keys; of a batch, all is seen or nothing. The processor waits for several keys at
-    /// a time instead of one after the other. It ends, after one key at the earliest, when the
-    /// values have `bytes_max` bytes together.
-    pub(crate) fn get_many<K: AsRef<[u8]>, R>(
-        &self,
-        keys: &[K],
-        bytes_max: usize,
-        take: impl Fn(Versioned) -> R,
-    ) -> Result<Vec<Option<R>>> {
-        self.check_open()?;
-        let hashes: Vec<KeyHash> = keys.iter().map(|key| self.hasher.hash(key.as_ref())).collect();
-        self.keydir.consistently(|| {
-            let moment = self.time.moment();
-            let pin = self.pins.pin();
-            let mut values = Vec::with_capacity(keys.len());
-            let mut bytes = 0;
-            for (keys, hashes) in keys.chunks(WINDOW).zip(hashes.chunks(WINDOW)) {
-                self.prefetch(&pin, hashes);
-                for (key, hash) in keys.iter().zip(hashes) {
-                    let found = self.get_at(key.as_ref(), *hash, &moment)?;
-                    bytes += found.as_ref().map_or(0, |found| found.value.0.len());
-                    values.push(found.map(&take));
-                    if bytes >= bytes_max {
-                        return Ok(values);
-                    }
-                }
-            }
-            Ok(values)
-        })
-    }
-
-    /// Asks for the slots of these keys, then for the records that they point to.
-    pub(crate) fn prefetch(&self, pin: &Pin<'_>, hashes: &[KeyHash]) {
-        for hash in hashes {
-            prefetch(self.keydir.address(pin, *hash));
-        }
-        for hash in hashes {
-            if let Some(location) = self.keydir.candidates(pin, *hash).next()
-                && let Ok(segment) = self.segment(pin, location)
-            {
-                segment.prefetch(location.offset());
-            }
-        }
     }
 
     /// The record of a key, be it expired or not.
@@ -332,6 +298,7 @@ fn value_at(
     offset: u64,
     key: &[u8],
     moment: &Moment<'_>,
+    bytes_max: usize,
 ) -> Result<Option<Versioned>> {
     let found_now = |seq, expires_at_ms: u64, value| {
         let expiry = (expires_at_ms != NEVER).then_some(expires_at_ms);
@@ -342,6 +309,9 @@ fn value_at(
         && let Ok(Record::Set { seq, expires_at_ms, key: found, value }) = unverified.decode()
     {
         if found == key {
+            if value.len() > bytes_max {
+                return Err(KvsError::AnswerTooLarge { limit: bytes_max });
+            }
             let copy = value.to_vec();
             if unverified.verify_copy(segment.salt, offset, &copy).is_ok() {
                 return Ok(found_now(seq, expires_at_ms, copy));

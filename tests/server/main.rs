@@ -6,6 +6,8 @@
 mod server;
 
 #[cfg(test)]
+mod concurrent;
+#[cfg(test)]
 mod descriptors;
 #[cfg(test)]
 mod redis;

@@ -58,7 +58,7 @@ checks! {
         long_keys_and_values;
     writes: outcomes_say_what_existed, the_last_operation_on_a_key_counts,
         a_batch_is_all_or_nothing, requirements_of_each_kind, the_failed_requirement_is_named,
-        several_writes_in_one_call, chains_end_where_one_is_refused,
+        several_writes_in_one_call, chains_end_where_one_is_refused, no_failure_mends_a_chain,
         compare_and_swap, limits_are_kept, versions_rise,
         each_durability;
     expiry: expired_is_absent_everywhere, an_expiry_is_kept_exactly, impossible_expiries,
@@ -70,8 +70,8 @@ checks! {
         closed_is_closed;
     snapshots: snapshots_stay_as_they_are, scans_of_snapshots;
     watches: watches_tell_every_change, watches_go_on_after_a_seq, watches_wait;
-    threads: counters_add_up, batches_are_seen_whole, batches_are_seen_whole_in_part,
-        scans_beside_writers;
+    threads: counters_add_up, several_keys_are_read_at_one_moment, batches_are_seen_whole,
+        batches_are_seen_whole_in_part, scans_beside_writers;
     reopening: everything_is_there_again, versions_rise_over_a_reopen, clear_is_for_good;
 }
 

@@ -70,6 +70,46 @@ pub(super) fn counters_add_up(it: &mut Subject) -> Result<()> {
     Ok(())
 }
 
+/// Keys that are written one after the other: whoever reads both sees no later one without the
+/// earlier one.
+pub(super) fn several_keys_are_read_at_one_moment(it: &mut Subject) -> Result<()> {
+    const ROUNDS: u64 = 300;
+    let keys = [Bytes::from_static(b"first"), Bytes::from_static(b"second")];
+    let set = |engine: &dyn KvsEngine, round: u64| {
+        keys.iter().try_for_each(|key| {
+            let mut batch = Batch::new();
+            batch.set(key, round.to_string());
+            write(engine, batch).map(|_| ())
+        })
+    };
+    set(&*it.engine, 0)?;
+    let is_over = AtomicBool::new(false);
+    let job = |engine: &dyn KvsEngine, thread: u32| {
+        if thread == 0 {
+            let done = (1..=ROUNDS).try_for_each(|round| set(engine, round));
+            is_over.store(true, Ordering::Relaxed);
+            return done;
+        }
+        while !is_over.load(Ordering::Relaxed) {
+            let found = match thread % 2 {
+                0 => wait(engine.get_many(&keys))?,
+                _ => wait(engine.get_some(&keys, usize::MAX))?,
+            };
+            let rounds: Vec<Option<u64>> = found
+                .iter()
+                .flatten()
+                .map(|found| String::from_utf8_lossy(&found.value).parse().ok())
+                .collect();
+            let [Some(first), Some(second)] = rounds[..] else {
+                panic!("{rounds:?}");
+            };
+            assert!(first == second || first == second + 1, "{first} and {second}");
+        }
+        Ok(())
+    };
+    beside(it, job, || Ok(()))
+}
+
 /// Of a batch, reading several keys sees all or nothing, in each of its ways.
 pub(super) fn batches_are_seen_whole(it: &mut Subject) -> Result<()> {
     seen_whole(it, 10, |engine, keys| wait(engine.get_many(keys)))

@@ -160,6 +160,47 @@ pub(super) fn chains_end_where_one_is_refused(it: &mut Subject) -> Result<()> {
     Ok(())
 }
 
+/// What is behind a refused write stays skipped where one between them has failed as well, be they
+/// appended together or not.
+pub(super) fn no_failure_mends_a_chain(it: &mut Subject) -> Result<()> {
+    let chained = |change: &dyn Fn(&mut Batch)| {
+        let mut batch = Batch::new();
+        change(&mut batch);
+        Write { batch, chained: true, ..Write::default() }
+    };
+    let large = vec![0; BATCH_BYTES_MAX / 2];
+    for value in [&b"value"[..], &[0; 2 << 20]] {
+        let outcomes = wait(it.engine.write(vec![
+            chained(&|batch| {
+                batch.require("a", Expected::Present).set("a", value);
+            }),
+            chained(&|batch| {
+                batch.set("b", &large).set("c", &large);
+            }),
+            chained(&|batch| {
+                batch.set("d", value);
+            }),
+            chained(&|batch| {
+                batch.remove("e");
+            }),
+        ]))?;
+        assert!(
+            matches!(
+                outcomes[..],
+                [
+                    Err(KvsError::PreconditionFailed { .. }),
+                    Err(KvsError::Skipped),
+                    Err(KvsError::Skipped),
+                    Err(KvsError::Skipped)
+                ]
+            ),
+            "{outcomes:?}"
+        );
+    }
+    assert_eq!(it.len()?, 0);
+    Ok(())
+}
+
 /// Each for itself, but in order: a later one is decided on what an earlier one has written.
 pub(super) fn several_writes_in_one_call(it: &mut Subject) -> Result<()> {
     let write = |change: &dyn Fn(&mut Batch)| {

@@ -4,8 +4,12 @@ use std::sync::atomic::Ordering;
 
 use super::{Flow, Session};
 use crate::protocol::resp::command::{Shutdown, SlowLogCommand};
+use crate::protocol::resp::introspection::Introspection;
 use crate::protocol::resp::{Command, ReplyError};
 use crate::server::shared::unix_time;
+
+/// The most commands that are described at once: what is said of each is long.
+const NAMES_MAX: usize = 1024;
 
 impl Session {
     /// Executes a command that is no step, and replies to it.
@@ -23,6 +27,11 @@ impl Session {
             Command::Select(_) => self.replies.ok(),
             Command::Time => self.time(),
             Command::Client(command) => self.client(command),
+            Command::Introspect(Introspection::Info(names) | Introspection::Docs(names))
+                if names.len() > NAMES_MAX =>
+            {
+                self.replies.error(&ReplyError::new("ERR too many names of commands"));
+            }
             Command::Introspect(introspection) => introspection.answer(&mut self.replies),
             Command::Config(command) => self.config(command),
             Command::Info(sections) => self.info(&sections).await,

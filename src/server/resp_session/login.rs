@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::clients::is_name;
+use super::transaction::Watches;
 use crate::protocol::resp::command::{Credentials, Hello};
 use crate::protocol::resp::{ReplyError, RespVersion};
 
@@ -74,7 +75,7 @@ impl Session {
     /// As a connection is at its beginning.
     pub(super) fn reset(&mut self) {
         self.transaction = None;
-        self.watched.clear();
+        self.watches = Watches::default();
         self.is_muted = false;
         self.skipped = 0;
         self.set_known(self.shared.password.is_none());

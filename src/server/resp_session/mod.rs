@@ -16,21 +16,21 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::bounds::Bounds;
 use super::config::Config;
-use super::execute::{Bounds, execute};
+use super::execute::execute;
 use super::link::{Awaited, Broken, Link, Turn};
 use super::metrics::{CloseReason, Protocol};
 use super::peer::Peer;
 use super::shared::Shared;
 use super::step::{Replies, Step};
 use super::steps::reply_error;
-use super::transaction::Watched;
 use crate::protocol::resp::command::ReplyMode;
 use crate::protocol::resp::table::{self, Flag, Spec};
 use crate::protocol::resp::{
     Command, Parser, ProtocolError, ReplyError, RequestLimits, RespReplies, RespVersion, StringStep,
 };
-use transaction::Transaction;
+use transaction::{Transaction, Watches};
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(link: &mut Link) -> Result<(), Broken> {
@@ -106,7 +106,7 @@ struct Session {
     commands: Vec<usize>,
     held: Option<Held>,
     transaction: Option<Transaction>,
-    watched: Vec<Watched>,
+    watches: Watches,
     is_muted: bool,
     /// Replies to so many commands are not sent.
     skipped: u8,
@@ -127,7 +127,7 @@ impl Session {
             commands: Vec::new(),
             held: None,
             transaction: None,
-            watched: Vec::new(),
+            watches: Watches::default(),
             is_muted: false,
             skipped: 0,
         }
@@ -297,7 +297,7 @@ impl Session {
     async fn execute_steps(&mut self, reply_bytes_max: usize) {
         let begun = Instant::now();
         let limit = self.replies.bytes().len().saturating_add(reply_bytes_max);
-        let bounds = Bounds::new(&self.shared.config, limit);
+        let bounds = Bounds::new(&self.shared.config, limit).with_turns(&self.shared.turns);
         let engine = &*self.shared.engine;
         let done = execute(engine, &self.steps, &mut self.replies, bounds).await;
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::step::{Needs, Step};
 use crate::batch::Batch;
 use crate::error::KvsError;
+use crate::protocol::resp::string_step::SetAnswer;
 use crate::protocol::resp::{ReplyError, RespReplies, StringStep};
 use crate::store::Versioned;
 
@@ -127,8 +128,25 @@ impl Step for StringStep {
     fn needs(&self) -> Needs {
         match self {
             StringStep::MGet(_) => Needs::Answer { bytes_max: usize::MAX },
-            StringStep::Del(_) | StringStep::Exists(_) | StringStep::MSetNx(_) => Needs::Versions,
+            StringStep::Del(_)
+            | StringStep::Exists(_)
+            | StringStep::MSetNx(_)
+            | StringStep::Type(_)
+            | StringStep::Ttl { .. } => Needs::Versions,
+            StringStep::Set(set) if set.answer != SetAnswer::Old => Needs::Versions,
             _ => Needs::Values,
+        }
+    }
+
+    fn made_bytes(&self, read: &[Option<Versioned>]) -> usize {
+        let old = read.first().and_then(Option::as_ref).map_or(0, |found| found.value.len());
+        match self {
+            StringStep::Append { value, .. } => old.saturating_add(value.len()),
+            StringStep::SetRange { offset, value, .. } if !value.is_empty() => {
+                let start = usize::try_from(*offset).unwrap_or(usize::MAX);
+                start.saturating_add(value.len()).max(old)
+            }
+            _ => 0,
         }
     }
 

@@ -1,5 +1,8 @@
 //! Many writes in one call: each for itself, in order, with as few appends and syncs as fit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use super::super::Store;
 use crate::batch::{Batch, Expected};
 use crate::error::KvsError;
@@ -130,4 +133,64 @@ fn a_walk_meets_what_is_there_throughout() {
     }
     let end = (super::super::keydir::Keydir::shards() as u64) << 24;
     assert!(matches!(store.walk(end, 1), Err(KvsError::InvalidCursor { .. })));
+}
+
+/// Runs one thing again and again beside another.
+fn beside(writer: impl Fn(u64) + Send, reader: impl Fn() + Sync) {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let is_over = &is_over;
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let reader = &reader;
+                scope.spawn(move || (0..20_000).for_each(|_| reader()))
+            })
+            .collect();
+        scope.spawn(move || {
+            for round in 1.. {
+                writer(round);
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let read: Vec<_> = readers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(read.into_iter().all(|read| read.is_ok()));
+    });
+}
+
+/// `a` is always as high as `b`, or one ahead.
+#[test]
+fn several_keys_are_read_at_one_moment() {
+    let (_directory, store) = open();
+    let put = |round: u64| {
+        store.set("a", round.to_string()).unwrap();
+        store.set("b", round.to_string()).unwrap();
+    };
+    put(0);
+    let number =
+        |value: &Option<crate::Value>| String::from_utf8_lossy(value.as_ref().unwrap()).parse();
+    beside(put, || {
+        let found = store.get_many(&["a", "b"]).unwrap();
+        let (a, b): (u64, u64) = (number(&found[0]).unwrap(), number(&found[1]).unwrap());
+        assert!(a == b || a == b + 1, "{a} {b}");
+    });
+}
+
+/// One of the two is always there.
+#[test]
+fn absences_are_of_one_moment() {
+    let (_directory, store) = open();
+    store.set("a", "").unwrap();
+    let put = |_| {
+        store.set("b", "").unwrap();
+        store.remove("a").unwrap();
+        store.set("a", "").unwrap();
+        store.remove("b").unwrap();
+    };
+    beside(put, || {
+        let found = store.get_many(&["a", "b"]).unwrap();
+        assert!(found.iter().any(Option::is_some));
+    });
 }

@@ -1,0 +1,203 @@
+//! Several keys, read at one moment.
+//!
+//! Each is read by itself, and where its record lies is remembered. When all are read, it is looked
+//! at again: those that have not moved were as they were read all at one moment, behind the last
+//! read and before the first look. Those that have are read anew; where some move again and again,
+//! the writer is kept out for once. Nothing moves and comes back unseen: while a pin is held no
+//! place of a record is used again, and inserts are counted.
+
+use super::hash::KeyHash;
+use super::map::prefetch;
+use super::mark::Mark;
+use super::pins::Pin;
+use super::read::Versioned;
+use super::view::View;
+#[cfg(feature = "server")]
+use crate::error::KvsError;
+use crate::error::Result;
+
+/// How many keys memory is asked for at once: about what a core can wait for.
+const WINDOW: usize = 16;
+/// How often what has moved is read anew before the writer is kept out.
+const ROUNDS: usize = 64;
+
+/// What was read of a key, and what its place in the index was before.
+struct Read<R> {
+    found: Option<R>,
+    mark: Mark,
+}
+
+impl View {
+    /// Reads many keys at one moment. It ends, after one key at the earliest, when the values have
+    /// `bytes_max` bytes together.
+    pub(crate) fn get_many<K: AsRef<[u8]>, R>(
+        &self,
+        keys: &[K],
+        bytes_max: usize,
+        take: impl Fn(Versioned) -> R,
+    ) -> Result<Vec<Option<R>>> {
+        let moment = self.time.moment();
+        self.read_together(keys, bytes_max, |key, hash| {
+            let found = self.get_at(key, hash, &moment, usize::MAX)?;
+            Ok(found.map(|found| (found.value.len(), take(found))))
+        })
+    }
+
+    /// Reads many keys at one moment, if no value, and not all together, have more bytes than
+    /// `bytes_max`.
+    #[cfg(feature = "server")]
+    pub(crate) fn get_small<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Versioned>>> {
+        let moment = self.time.moment();
+        let found = self.read_together(keys, bytes_max.saturating_add(1), |key, hash| {
+            let found = self.get_at(key, hash, &moment, bytes_max)?;
+            Ok(found.map(|found| (found.value.len(), found)))
+        })?;
+        match found.len() < keys.len() {
+            true => Err(KvsError::AnswerTooLarge { limit: bytes_max }),
+            false => Ok(found),
+        }
+    }
+
+    /// Reads what many keys have beside their values, which are empty, at one moment.
+    #[cfg(feature = "server")]
+    pub(crate) fn get_versions<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+    ) -> Result<Vec<Option<Versioned>>> {
+        let moment = self.time.moment();
+        self.read_together(keys, usize::MAX, |key, hash| {
+            let seen = self.find(&self.pins.pin(), key, hash)?;
+            let seen = seen.filter(|seen| !moment.is_over(seen.expires_at_ms));
+            Ok(seen.map(|seen| (0, Versioned::without_value(seen))))
+        })
+    }
+
+    /// Reads keys each for itself, in this order; of a batch, all is seen or nothing. It ends as
+    /// `get_many` does; a value of more than `value_bytes_max` bytes is an error.
+    #[cfg(feature = "server")]
+    pub(crate) fn get_each<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        (bytes_max, value_bytes_max): (usize, usize),
+    ) -> Result<Vec<Option<Versioned>>> {
+        self.check_open()?;
+        let hashes = self.hashes(keys);
+        self.keydir.consistently(|| {
+            let (moment, pin) = (self.time.moment(), self.pins.pin());
+            let mut found = Vec::with_capacity(keys.len());
+            self.each(&pin, (keys, &hashes), bytes_max, |key, hash| {
+                let read = self.get_at(key, hash, &moment, value_bytes_max)?;
+                let bytes = read.as_ref().map_or(0, |read| read.value.len());
+                found.push(read);
+                Ok(bytes)
+            })?;
+            Ok(found)
+        })
+    }
+
+    fn read_together<K: AsRef<[u8]>, R>(
+        &self,
+        keys: &[K],
+        bytes_max: usize,
+        read: impl Fn(&[u8], KeyHash) -> Result<Option<(usize, R)>>,
+    ) -> Result<Vec<Option<R>>> {
+        self.check_open()?;
+        let hashes = self.hashes(keys);
+        let pin = self.pins.pin();
+        let mut all: Vec<Read<R>> = Vec::with_capacity(keys.len());
+        self.each(&pin, (keys, &hashes), bytes_max, |key, hash| {
+            let mark = self.keydir.mark(&pin, hash);
+            let (bytes, found) = read(key, hash)?.unzip();
+            all.push(Read { found, mark });
+            Ok(bytes.unwrap_or_default())
+        })?;
+        // One key is always at one moment.
+        if all.len() > 1 {
+            let again = |moved: Vec<usize>, all: &mut Vec<Read<R>>| {
+                moved.into_iter().try_for_each(|index| {
+                    let (Some(key), Some(hash), Some(place)) =
+                        (keys.get(index), hashes.get(index), all.get_mut(index))
+                    else {
+                        return Ok(());
+                    };
+                    let mark = self.keydir.mark(&pin, *hash);
+                    let found = read(key.as_ref(), *hash)?.map(|(_, found)| found);
+                    *place = Read { found, mark };
+                    Ok(())
+                })
+            };
+            self.settle(&pin, &hashes, &mut all, again)?;
+        }
+        Ok(all.into_iter().map(|read| read.found).collect())
+    }
+
+    /// Reads what has moved anew, until nothing has.
+    fn settle<R>(
+        &self,
+        pin: &Pin<'_>,
+        hashes: &[KeyHash],
+        all: &mut Vec<Read<R>>,
+        again: impl Fn(Vec<usize>, &mut Vec<Read<R>>) -> Result<()>,
+    ) -> Result<()> {
+        let moved = |all: &[Read<R>]| {
+            let both = all.iter().zip(hashes).enumerate();
+            let moved = both.filter(|(_, (read, hash))| {
+                !self.keydir.is_marked(pin, **hash, read.mark, read.found.is_some())
+            });
+            moved.map(|(index, _)| index).collect::<Vec<usize>>()
+        };
+        for _ in 0..ROUNDS {
+            // Half a batch must not be taken for what is there.
+            let moved = self.keydir.consistently(|| moved(all.as_slice()));
+            if moved.is_empty() {
+                return Ok(());
+            }
+            again(moved, all)?;
+        }
+        self.keydir.alone(|| again(moved(all.as_slice()), all))
+    }
+
+    /// Reads keys one after the other until they have `bytes_max` bytes. The processor waits for
+    /// several of them at a time.
+    fn each<K: AsRef<[u8]>>(
+        &self,
+        pin: &Pin<'_>,
+        (keys, hashes): (&[K], &[KeyHash]),
+        bytes_max: usize,
+        mut read: impl FnMut(&[u8], KeyHash) -> Result<usize>,
+    ) -> Result<()> {
+        let mut bytes = 0;
+        for (keys, hashes) in keys.chunks(WINDOW).zip(hashes.chunks(WINDOW)) {
+            self.prefetch(pin, hashes);
+            for (key, hash) in keys.iter().zip(hashes) {
+                bytes += read(key.as_ref(), *hash)?;
+                if bytes >= bytes_max {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hashes<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<KeyHash> {
+        keys.iter().map(|key| self.hasher.hash(key.as_ref())).collect()
+    }
+
+    /// Asks for the slots of these keys, then for the records that they point to.
+    pub(crate) fn prefetch(&self, pin: &Pin<'_>, hashes: &[KeyHash]) {
+        for hash in hashes {
+            prefetch(self.keydir.address(pin, *hash));
+        }
+        for hash in hashes {
+            if let Some(location) = self.keydir.candidates(pin, *hash).next()
+                && let Ok(segment) = self.segment(pin, location)
+            {
+                segment.prefetch(location.offset());
+            }
+        }
+    }
+}
