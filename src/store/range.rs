@@ -10,26 +10,16 @@ use std::sync::Arc;
 
 use super::Store;
 use super::as_of::Held;
-use super::hash::KeyHash;
 use super::iter::{Iter, Keys};
-use super::ordered::Ordered;
+use super::page::Page;
 #[cfg(feature = "server")]
 use super::read::Versioned;
 use super::read::{Current, Value};
 use super::snapshot::Snapshot;
 use crate::error::{KvsError, Result};
 
-/// How many keys are copied at once: few at first, because many ranges are short.
-const FIRST_KEYS: usize = 16;
-const KEYS: usize = 128;
-/// How many records are asked for at once.
-const AHEAD: usize = 16;
-
-/// A key that is to come.
-struct Due {
-    key: Vec<u8>,
-    hash: KeyHash,
-}
+/// How many of the sorted keys are handed on at once, if they are not too long.
+const SORTED_KEYS: usize = 128;
 
 /// Goes over the keys and values of a range, in order, from both ends; see
 /// [`Store::range`].
@@ -50,13 +40,12 @@ pub struct Range {
     /// What was not copied yet.
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
-    /// Copied from the front, in order, and from the back, the last one first.
-    front: VecDeque<Due>,
-    back: VecDeque<Due>,
-    /// How many of each were asked for and have not come yet.
-    front_asked: usize,
-    back_asked: usize,
-    copied: usize,
+    /// Without the ordered index: all keys that were not copied yet.
+    sorted: VecDeque<Vec<u8>>,
+    front: Page,
+    back: Page,
+    /// How many places are looked up next.
+    looked: usize,
     has_ended: bool,
 }
 
@@ -75,11 +64,10 @@ impl Range {
             held,
             from,
             to,
-            front: VecDeque::new(),
-            back: VecDeque::new(),
-            front_asked: 0,
-            back_asked: 0,
-            copied: 0,
+            sorted: VecDeque::new(),
+            front: Page::default(),
+            back: Page::default(),
+            looked: 0,
             has_ended: false,
         };
         if range.held.ordered().is_none() {
@@ -99,81 +87,82 @@ impl Range {
             }
         }
         keys.sort_unstable();
-        self.front = keys.into_iter().map(|key| self.due(key)).collect();
+        self.sorted = keys.into();
         Ok(())
     }
 
-    fn due(&self, key: Vec<u8>) -> Due {
-        let hash = self.held.view().hasher.hash(&key);
-        Due { key, hash }
-    }
-
-    /// Copies more keys from the ordered index.
-    fn copy(
-        &mut self,
-        copy: impl Fn(&Ordered, (Bound<&[u8]>, Bound<&[u8]>), usize) -> Vec<Vec<u8>>,
-    ) -> VecDeque<Due> {
-        let count = if self.copied == 0 { FIRST_KEYS } else { KEYS };
-        let held = Arc::clone(&self.held);
+    /// Copies more keys to the front.
+    fn copy_first(&mut self) {
         let bounds = (as_slice(&self.from), as_slice(&self.to));
-        let keys = held.ordered().map(|ordered| copy(ordered, bounds, count));
-        let due: VecDeque<Due> =
-            keys.unwrap_or_default().into_iter().map(|key| self.due(key)).collect();
-        self.copied += due.len();
-        due
+        match self.held.ordered() {
+            Some(ordered) => self.front.fill(|keys| ordered.first(bounds, keys)),
+            None => self.front.fill(|keys| {
+                while keys.len() < SORTED_KEYS
+                    && !keys.is_full()
+                    && let Some(key) = self.sorted.pop_front()
+                {
+                    keys.push(&key);
+                }
+            }),
+        }
+        if let Some(last) = self.front.keys.len().checked_sub(1) {
+            self.from = Bound::Excluded(self.front.keys.key(last).to_vec());
+        }
     }
 
-    fn next_due(&mut self) -> Option<Due> {
-        if self.front.is_empty() {
-            self.front = self.copy(Ordered::first);
-            self.front_asked = 0;
-            if let Some(last) = self.front.back() {
-                self.from = Bound::Excluded(last.key.clone());
+    /// Copies more keys to the back.
+    fn copy_last(&mut self) {
+        let bounds = (as_slice(&self.from), as_slice(&self.to));
+        match self.held.ordered() {
+            Some(ordered) => self.back.fill(|keys| ordered.last(bounds, keys)),
+            // One by one, because they come the wrong way round.
+            None => self.back.fill(|keys| {
+                if let Some(key) = self.sorted.pop_back() {
+                    keys.push(&key);
+                }
+            }),
+        }
+        if self.back.keys.len() > 0 {
+            self.to = Bound::Excluded(self.back.keys.key(0).to_vec());
+        }
+    }
+
+    /// The page with the next key, from the front or from the end; it may be empty.
+    fn page(&mut self, end: bool) -> &mut Page {
+        if end {
+            if self.back.is_empty() {
+                self.copy_last();
             }
-        }
-        if self.front.is_empty() {
-            return self.back.pop_back();
-        }
-        if self.front_asked == 0 {
-            self.front_asked = ask(&self.held, self.front.iter());
-        }
-        self.front_asked = self.front_asked.saturating_sub(1);
-        self.front.pop_front()
-    }
-
-    fn next_due_back(&mut self) -> Option<Due> {
-        if self.back.is_empty() {
-            self.back = self.copy(Ordered::last);
-            self.back_asked = 0;
-            if let Some(first) = self.back.back() {
-                self.to = Bound::Excluded(first.key.clone());
+            if self.back.is_empty() { &mut self.front } else { &mut self.back }
+        } else {
+            if self.front.is_empty() {
+                self.copy_first();
             }
+            if self.front.is_empty() { &mut self.back } else { &mut self.front }
         }
-        if self.back.is_empty() {
-            return self.front.pop_back();
-        }
-        if self.back_asked == 0 {
-            self.back_asked = ask(&self.held, self.back.iter());
-        }
-        self.back_asked = self.back_asked.saturating_sub(1);
-        self.back.pop_front()
     }
 
-    /// The next key that the snapshot sees, with what `read` makes of its record.
+    /// Hands the next key that the snapshot sees to a function, with its record.
     fn next_seen<R>(
         &mut self,
-        next: impl Fn(&mut Range) -> Option<Due>,
-        read: impl Fn(Current<'_>) -> R,
-    ) -> Option<Result<(Vec<u8>, R)>> {
+        end: bool,
+        mut read: impl FnMut(&[u8], Current<'_>) -> R,
+    ) -> Option<Result<R>> {
+        let held = Arc::clone(&self.held);
         while !self.has_ended {
-            let Some(Due { key, hash }) = next(self) else {
+            let mut looked = self.looked;
+            let page = self.page(end);
+            let Some((key, place)) = page.take(&held, &mut looked, end) else {
                 // There may be no further keys because they were let go with the snapshot.
                 self.has_ended = true;
                 return self.held.check().err().map(Err);
             };
-            match self.held.with_current(&key, hash, &read) {
+            let key = page.keys.key(key);
+            let found = held.with_placed(key, place, |current| read(key, current));
+            self.looked = looked;
+            match found {
                 Ok(None) => {}
-                Ok(Some(found)) => return Some(Ok((key, found))),
+                Ok(Some(found)) => return Some(Ok(found)),
                 Err(error) => {
                     // One damaged record is one error; without the snapshot there is nothing more.
                     self.has_ended =
@@ -211,41 +200,32 @@ impl Range {
         reverse: bool,
         with_value: bool,
     ) -> Option<Result<(Vec<u8>, Versioned)>> {
-        let next_due = if reverse { Range::next_due_back } else { Range::next_due };
-        self.next_seen(next_due, |current| match with_value {
-            true => current.to_versioned(),
-            false => Current { value: &[], ..current }.to_versioned(),
+        self.next_seen(reverse, |key, current| match with_value {
+            true => (key.to_vec(), current.to_versioned()),
+            false => (key.to_vec(), Current { value: &[], ..current }.to_versioned()),
         })
     }
-}
-
-/// Asks for the records of the next keys. Answers with how many.
-fn ask<'d>(held: &Held, due: impl Iterator<Item = &'d Due>) -> usize {
-    let hashes: Vec<KeyHash> = due.take(AHEAD).map(|due| due.hash).collect();
-    let view = held.view();
-    view.prefetch(&view.pins.pin(), &hashes);
-    hashes.len()
 }
 
 fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
     bound.as_ref().map(Vec::as_slice)
 }
 
-fn to_value(current: Current<'_>) -> Value {
-    Value::from(current.value.to_vec())
+fn to_pair(key: &[u8], current: Current<'_>) -> (Vec<u8>, Value) {
+    (key.to_vec(), Value::from(current.value.to_vec()))
 }
 
 impl Iterator for Range {
     type Item = Result<(Vec<u8>, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_seen(Range::next_due, to_value)
+        self.next_seen(false, to_pair)
     }
 }
 
 impl DoubleEndedIterator for Range {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.next_seen(Range::next_due_back, to_value)
+        self.next_seen(true, to_pair)
     }
 }
 
@@ -256,13 +236,13 @@ impl Iterator for RangeKeys {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.0.next_seen(Range::next_due, |_| ())?.map(|(key, ())| key))
+        self.0.next_seen(false, |key, _| key.to_vec())
     }
 }
 
 impl DoubleEndedIterator for RangeKeys {
     fn next_back(&mut self) -> Option<Self::Item> {
-        Some(self.0.next_seen(Range::next_due_back, |_| ())?.map(|(key, ())| key))
+        self.0.next_seen(true, |key, _| key.to_vec())
     }
 }
 
