@@ -41,14 +41,20 @@ impl Page {
         self.left = 0..self.keys.len();
     }
 
-    /// The next key, from the front or from the end.
-    pub(crate) fn take(&mut self, held: &Held, looked: &mut usize, end: bool) -> Option<(usize, Place)> {
+    /// The next key, from the front or from the end. `looked`: how many places are looked up next.
+    #[inline]
+    pub(crate) fn take(
+        &mut self,
+        held: &Held,
+        looked: &mut usize,
+        end: bool,
+    ) -> Option<(&[u8], Place)> {
         if self.places.is_empty() || self.are_of_end != end {
             self.look(held, looked, end);
         }
         let place = self.places.pop_front()?;
         let index = if end { self.left.next_back() } else { self.left.next() };
-        Some((index?, place))
+        Some((self.keys.key(index?), place))
     }
 
     /// Looks up the places of the next keys, and asks for their records. Twice as many each time.

@@ -1,7 +1,7 @@
 //! Keys in order: ranges and prefixes, forward and backward, on a snapshot.
 //!
-//! With the ordered index, keys are copied out of it some at a time, and their records are asked
-//! for some ahead. With the hash index there is no order to go by: all keys of the range are read
+//! With the ordered index, keys are copied out of it some at a time, and their records are looked
+//! up and asked for some ahead. With the hash index there is no order to go by: all keys of the range are read
 //! from the log and sorted first.
 
 use std::collections::VecDeque;
@@ -18,8 +18,8 @@ use super::read::{Current, Value};
 use super::snapshot::Snapshot;
 use crate::error::{KvsError, Result};
 
-/// How many of the sorted keys are handed on at once, if they are not too long.
-const SORTED_KEYS: usize = 128;
+/// How many keys are copied out of the ordered index at once, about, if they are not too long.
+const KEYS: usize = 512;
 
 /// Goes over the keys and values of a range, in order, from both ends; see
 /// [`Store::range`].
@@ -44,6 +44,8 @@ pub struct Range {
     sorted: VecDeque<Vec<u8>>,
     front: Page,
     back: Page,
+    /// How many keys were copied to the front.
+    copied: usize,
     /// How many places are looked up next.
     looked: usize,
     has_ended: bool,
@@ -67,6 +69,7 @@ impl Range {
             sorted: VecDeque::new(),
             front: Page::default(),
             back: Page::default(),
+            copied: 0,
             looked: 0,
             has_ended: false,
         };
@@ -93,18 +96,20 @@ impl Range {
 
     /// Copies more keys to the front.
     fn copy_first(&mut self) {
+        // At first what is in one leaf: many ranges are short.
+        let count = self.copied.min(KEYS);
         let bounds = (as_slice(&self.from), as_slice(&self.to));
         match self.held.ordered() {
-            Some(ordered) => self.front.fill(|keys| ordered.first(bounds, keys)),
+            Some(ordered) => self.front.fill(|keys| ordered.first(bounds, count, keys)),
             None => self.front.fill(|keys| {
-                while keys.len() < SORTED_KEYS
-                    && !keys.is_full()
+                while !keys.is_full()
                     && let Some(key) = self.sorted.pop_front()
                 {
                     keys.push(&key);
                 }
             }),
         }
+        self.copied += self.front.keys.len();
         if let Some(last) = self.front.keys.len().checked_sub(1) {
             self.from = Bound::Excluded(self.front.keys.key(last).to_vec());
         }
@@ -128,39 +133,38 @@ impl Range {
     }
 
     /// The page with the next key, from the front or from the end; it may be empty.
-    fn page(&mut self, end: bool) -> &mut Page {
-        if end {
-            if self.back.is_empty() {
-                self.copy_last();
-            }
-            if self.back.is_empty() { &mut self.front } else { &mut self.back }
-        } else {
-            if self.front.is_empty() {
-                self.copy_first();
-            }
-            if self.front.is_empty() { &mut self.back } else { &mut self.front }
+    fn page(&mut self, end: bool) -> (&Held, &mut Page, &mut usize) {
+        match end {
+            false if self.front.is_empty() => self.copy_first(),
+            true if self.back.is_empty() => self.copy_last(),
+            _ => {}
         }
+        // What was copied to the other end comes last.
+        let (own, other) = match end {
+            false => (&mut self.front, &mut self.back),
+            true => (&mut self.back, &mut self.front),
+        };
+        (&self.held, if own.is_empty() { other } else { own }, &mut self.looked)
     }
 
     /// Hands the next key that the snapshot sees to a function, with its record.
+    #[inline]
     fn next_seen<R>(
         &mut self,
         end: bool,
-        mut read: impl FnMut(&[u8], Current<'_>) -> R,
+        read: impl FnOnce(&[u8], Current<'_>) -> R,
     ) -> Option<Result<R>> {
-        let held = Arc::clone(&self.held);
+        let mut read = Some(read);
         while !self.has_ended {
-            let mut looked = self.looked;
-            let page = self.page(end);
-            let Some((key, place)) = page.take(&held, &mut looked, end) else {
+            let (held, page, looked) = self.page(end);
+            let Some((key, place)) = page.take(held, looked, end) else {
                 // There may be no further keys because they were let go with the snapshot.
                 self.has_ended = true;
                 return self.held.check().err().map(Err);
             };
-            let key = page.keys.key(key);
-            let found = held.with_placed(key, place, |current| read(key, current));
-            self.looked = looked;
-            match found {
+            let found =
+                held.with_placed(key, place, |current| read.take().map(|read| read(key, current)));
+            match found.map(Option::flatten) {
                 Ok(None) => {}
                 Ok(Some(found)) => return Some(Ok(found)),
                 Err(error) => {
@@ -172,6 +176,50 @@ impl Range {
             }
         }
         None
+    }
+
+    /// Hands the next key and its value to a function, without a copy; none: there is no further
+    /// key. What [`Store::get_with`] is to [`Store::get`], this is to `next`.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`]. If the medium fails while the function runs, it may have seen zeros:
+    /// the error then comes instead of its result.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("a", "1")?;
+    /// store.set("b", "23")?;
+    /// let (mut range, mut bytes) = (store.prefix("")?, 0);
+    /// while let Some(len) = range.next_with(|key, value| key.len() + value.len()) {
+    ///     bytes += len?;
+    /// }
+    /// assert_eq!(bytes, 5);
+    /// # Ok::<(), kvs::KvsError>(())
+    /// ```
+    pub fn next_with<R>(&mut self, use_pair: impl FnOnce(&[u8], &[u8]) -> R) -> Option<Result<R>> {
+        self.next_seen(false, |key, current| use_pair(key, current.value))
+    }
+
+    /// As [`next_with`](Range::next_with), from the end.
+    ///
+    /// # Errors
+    /// As [`next_with`](Range::next_with).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("a", "1")?;
+    /// store.set("b", "23")?;
+    /// let len = store.prefix("")?.next_back_with(|_, value| value.len()).transpose()?;
+    /// assert_eq!(len, Some(2));
+    /// # Ok::<(), kvs::KvsError>(())
+    /// ```
+    pub fn next_back_with<R>(
+        &mut self,
+        use_pair: impl FnOnce(&[u8], &[u8]) -> R,
+    ) -> Option<Result<R>> {
+        self.next_seen(true, |key, current| use_pair(key, current.value))
     }
 
     /// The keys alone, without their values.

@@ -200,6 +200,6 @@ fn a_key_that_comes_and_goes_again_is_kept_for_the_next_snapshot() {
     drop(second);
     store.compact_step().unwrap();
     let mut left = Leaf::default();
-    ordered.first((Bound::Unbounded, Bound::Unbounded), &mut left);
+    ordered.first((Bound::Unbounded, Bound::Unbounded), 1, &mut left);
     assert_eq!(left.len(), 0);
 }
