@@ -21,6 +21,14 @@ use crate::error::Result;
 /// How many places are kept between two looks at what they pin.
 const LOOK_EVERY_BYTES: u64 = 64 << 10;
 
+/// Where a key was when the keydir had a generation; none: nowhere.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) hash: KeyHash,
+    pub(crate) location: Option<Location>,
+    pub(crate) generation: u64,
+}
+
 /// What is looked at, as of a seq, for as long as this lives.
 pub(crate) struct Held {
     viewed: Viewed,
@@ -63,6 +71,44 @@ impl Held {
     pub(crate) fn past_places(&self, from: u64, to: u64) -> Vec<Location> {
         let history = self.history().filter(|history| history.is_active());
         history.map(|history| history.places(from, to, &self.as_of)).unwrap_or_default()
+    }
+
+    /// As `with_current`, of a key that was looked up before. If it was seen where it was then, it
+    /// is what there is to see: what came later is too late. It is looked up again only if it may
+    /// have gone from there, or if another key is there.
+    #[inline]
+    pub(crate) fn with_placed<R>(
+        &self,
+        key: &[u8],
+        place: Place,
+        use_current: impl FnOnce(Current<'_>) -> R,
+    ) -> Result<Option<R>> {
+        self.as_of.check()?;
+        let view = self.view();
+        view.check_open()?;
+        let mut use_current = Some(use_current);
+        let pin = view.pins.pin();
+        if let Some(location) = place.location
+            && view.keydir.generation() == place.generation
+        {
+            let segment = view.segment(&pin, location)?;
+            let found = segment.read(location.offset(), |record, _| match record {
+                Record::Set { seq, expires_at_ms, key: found, value }
+                    if found == key && self.as_of.sees(seq, expires_at_ms) =>
+                {
+                    let current = Current { seq, expires_at_ms, value };
+                    use_current.take().map(|use_current| use_current(current))
+                }
+                _ => None,
+            });
+            if found.as_ref().is_ok_and(Option::is_some) || use_current.is_none() {
+                return found;
+            }
+        }
+        match use_current {
+            Some(use_current) => self.with_current(key, place.hash, use_current),
+            None => Ok(None),
+        }
     }
 
     /// Hands the record of a key to a function; none: there is none.

@@ -49,6 +49,7 @@ mod sweep;
 mod clear;
 mod iter;
 mod snapshot;
+mod page;
 mod range;
 mod feed;
 mod watch;

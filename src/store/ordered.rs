@@ -7,7 +7,7 @@
 //! it; so a key found here need not be there.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::sync::lock;
@@ -24,15 +24,21 @@ const LEAF_KEYS_FILLED: usize = LEAF_KEYS * 3 / 4;
 
 /// Some keys, packed, in order.
 #[derive(Debug, Default)]
-struct Leaf {
+pub(crate) struct Leaf {
     bytes: Vec<u8>,
     /// Where each key ends.
     ends: Vec<u32>,
 }
 
 impl Leaf {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// What it takes in memory.
+    #[cfg(feature = "server")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
     }
 
     fn start(&self, index: usize) -> usize {
@@ -40,7 +46,8 @@ impl Leaf {
         before.map_or(0, |end| *end as usize)
     }
 
-    fn key(&self, index: usize) -> &[u8] {
+    #[inline]
+    pub(crate) fn key(&self, index: usize) -> &[u8] {
         let end = self.ends.get(index).map_or(0, |end| *end as usize);
         self.bytes.get(self.start(index)..end).unwrap_or_default()
     }
@@ -65,6 +72,15 @@ impl Leaf {
             Bound::Unbounded => 0,
             Bound::Included(key) => self.find(key).unwrap_or_else(|at| at),
             Bound::Excluded(key) => self.find(key).map_or_else(|at| at, |at| at + 1),
+        }
+    }
+
+    /// The number of keys up to a bound from above.
+    fn upto(&self, to: Bound<&[u8]>) -> usize {
+        match to {
+            Bound::Unbounded => self.len(),
+            Bound::Included(key) => self.below(Bound::Excluded(key)),
+            Bound::Excluded(key) => self.below(Bound::Included(key)),
         }
     }
 
@@ -104,14 +120,27 @@ impl Leaf {
         upper
     }
 
-    /// Puts the keys of the next leaf behind its own.
-    fn join(&mut self, next: &Leaf) {
-        let base = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.bytes.extend_from_slice(&next.bytes);
-        self.ends.extend(next.ends.iter().map(|end| end + base));
+    /// Puts keys of another leaf behind its own.
+    fn join(&mut self, other: &Leaf, keys: Range<usize>) {
+        let (start, end) = (other.start(keys.start), other.start(keys.end));
+        let as_end = |at| u32::try_from(at).unwrap_or(u32::MAX);
+        let (cut, base) = (as_end(start), as_end(self.bytes.len()));
+        self.bytes.extend_from_slice(other.bytes.get(start..end).unwrap_or_default());
+        let ends = other.ends.get(keys).unwrap_or_default();
+        self.ends.extend(ends.iter().map(|end| end - cut + base));
     }
 
-    fn is_full(&self) -> bool {
+    /// Puts a key behind its own.
+    pub(crate) fn push(&mut self, key: &[u8]) {
+        self.insert(self.len(), key);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
         self.len() > LEAF_KEYS || (self.len() > 1 && self.bytes.len() > LEAF_BYTES)
     }
 
@@ -154,7 +183,7 @@ impl Ordered {
                 leaf.bytes.shrink_to_fit();
                 leaves.insert(std::mem::replace(&mut first, key.into()), std::mem::take(&mut leaf));
             }
-            leaf.insert(leaf.len(), key);
+            leaf.push(key);
         }
         leaves.insert(first, leaf);
         Ordered { leaves: RwLock::new(leaves), removed: Mutex::default() }
@@ -199,7 +228,7 @@ impl Ordered {
             && let Some(next) = leaves.remove(&second)
             && let Some(leaf) = leaves.get_mut(&first)
         {
-            leaf.join(&next);
+            leaf.join(&next, 0..next.len());
         }
     }
 
@@ -238,62 +267,50 @@ impl Ordered {
         *lock(&self.removed) = Removed::default();
     }
 
-    /// The first keys between two bounds, at most so many.
+    /// Copies the first keys between two bounds, leaf by leaf until there are `count` or they are
+    /// long; none only if there are none.
     pub(crate) fn first(
         &self,
         (from, to): (Bound<&[u8]>, Bound<&[u8]>),
         count: usize,
-    ) -> Vec<Vec<u8>> {
+        copy: &mut Leaf,
+    ) {
         let leaves = self.read();
         let lowest = match from {
             Bound::Unbounded => &[],
             Bound::Included(key) | Bound::Excluded(key) => key,
         };
-        let mut keys = Vec::with_capacity(count.min(LEAF_KEYS));
-        let Some((begin, _)) = leaves.range::<[u8], _>(up_to(lowest)).next_back() else {
-            return keys;
-        };
-        for (_, leaf) in leaves.range::<[u8], _>((Bound::Included(&**begin), Bound::Unbounded)) {
-            for at in leaf.below(from)..leaf.len() {
-                let key = leaf.key(at);
-                if keys.len() == count || is_beyond(key, to) {
-                    return keys;
-                }
-                keys.push(key.to_vec());
+        let first = leaves.range::<[u8], _>(up_to(lowest)).next_back().into_iter();
+        let mut later = None;
+        let later = std::iter::from_fn(|| {
+            let after = (Bound::Excluded(lowest), Bound::Unbounded);
+            later.get_or_insert_with(|| leaves.range::<[u8], _>(after)).next()
+        });
+        for (_, leaf) in first.chain(later) {
+            let keys = leaf.below(from)..leaf.upto(to);
+            copy.join(leaf, keys.clone());
+            let is_enough = copy.len() >= count || copy.bytes.len() >= LEAF_BYTES;
+            if is_enough || keys.end < leaf.len() {
+                return;
             }
         }
-        keys
     }
 
-    /// The last keys between two bounds, at most so many, the last one first.
-    pub(crate) fn last(
-        &self,
-        (from, to): (Bound<&[u8]>, Bound<&[u8]>),
-        count: usize,
-    ) -> Vec<Vec<u8>> {
+    /// Copies the last keys between two bounds, in their order: those of one leaf; none only if there
+    /// are none.
+    pub(crate) fn last(&self, (from, to): (Bound<&[u8]>, Bound<&[u8]>), copy: &mut Leaf) {
         let leaves = self.read();
         let highest = match to {
             Bound::Unbounded => Bound::Unbounded,
             Bound::Included(key) | Bound::Excluded(key) => Bound::Included(key),
         };
-        let mut keys = Vec::with_capacity(count.min(LEAF_KEYS));
         for (_, leaf) in leaves.range::<[u8], _>((Bound::Unbounded, highest)).rev() {
-            let low = leaf.below(from);
-            for at in (low..leaf.len()).rev() {
-                let key = leaf.key(at);
-                if is_beyond(key, to) {
-                    continue;
-                }
-                if keys.len() == count {
-                    return keys;
-                }
-                keys.push(key.to_vec());
-            }
-            if low > 0 {
-                return keys;
+            let keys = leaf.below(from)..leaf.upto(to);
+            copy.join(leaf, keys.clone());
+            if !keys.is_empty() || keys.start > 0 {
+                return;
             }
         }
-        keys
     }
 
     /// The memory that it takes, in bytes.
@@ -315,21 +332,13 @@ fn up_to(key: &[u8]) -> (Bound<&[u8]>, Bound<&[u8]>) {
     (Bound::Unbounded, Bound::Included(key))
 }
 
-fn is_beyond(key: &[u8], to: Bound<&[u8]>) -> bool {
-    match to {
-        Bound::Unbounded => false,
-        Bound::Included(to) => key > to,
-        Bound::Excluded(to) => key >= to,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::ops::Bound;
 
     use super::super::sim_disk::state::Rng;
-    use super::{LEAF_BYTES, Ordered};
+    use super::{LEAF_BYTES, Leaf, Ordered};
 
     fn key(rng: &mut Rng) -> Vec<u8> {
         let number = rng.below(3000);
@@ -353,6 +362,38 @@ mod tests {
         bound.as_ref().map(Vec::as_slice)
     }
 
+    /// All keys between two bounds, as one leaf after the other gives them.
+    fn forward(
+        ordered: &Ordered,
+        (from, to): (Bound<&[u8]>, Bound<&[u8]>),
+        count: usize,
+    ) -> Vec<Vec<u8>> {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let mut leaf = Leaf::default();
+            let after = keys.last().map_or(from, |last| Bound::Excluded(last.as_slice()));
+            ordered.first((after, to), count, &mut leaf);
+            if leaf.len() == 0 {
+                return keys;
+            }
+            keys.extend((0..leaf.len()).map(|at| leaf.key(at).to_vec()));
+        }
+    }
+
+    fn backward(ordered: &Ordered, (from, to): (Bound<&[u8]>, Bound<&[u8]>)) -> Vec<Vec<u8>> {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let mut leaf = Leaf::default();
+            let before = keys.last().map_or(to, |first| Bound::Excluded(first.as_slice()));
+            ordered.last((from, before), &mut leaf);
+            if leaf.len() == 0 {
+                keys.reverse();
+                return keys;
+            }
+            keys.extend((0..leaf.len()).rev().map(|at| leaf.key(at).to_vec()));
+        }
+    }
+
     #[test]
     fn it_is_like_a_set() {
         let mut rng = Rng::new(1);
@@ -371,7 +412,7 @@ mod tests {
             if step % 20 != 0 {
                 continue;
             }
-            let (from, to, count) = (bound(&mut rng), bound(&mut rng), rng.below(300));
+            let (from, to) = (bound(&mut rng), bound(&mut rng));
             let is_in = |key: &&Vec<u8>| {
                 (match &from {
                     Bound::Unbounded => true,
@@ -383,14 +424,13 @@ mod tests {
                     Bound::Excluded(to) => *key < to,
                 })
             };
-            let bounds = (slice(&from), slice(&to));
-            let first: Vec<_> = set.iter().filter(is_in).take(count).cloned().collect();
-            assert!(ordered.first(bounds, count) == first, "step {step}: {bounds:?}");
-            let last: Vec<_> = set.iter().rev().filter(is_in).take(count).cloned().collect();
-            assert!(ordered.last(bounds, count) == last, "step {step}: {bounds:?}");
+            let expected: Vec<_> = set.iter().filter(is_in).cloned().collect();
+            let range = (slice(&from), slice(&to));
+            assert!(forward(&ordered, range, step % 300) == expected, "step {step}: {range:?}");
+            assert!(backward(&ordered, range) == expected, "step {step}: {range:?}");
         }
         let all = (Bound::Unbounded, Bound::Unbounded);
-        assert!(ordered.first(all, usize::MAX >> 8).into_iter().eq(set));
+        assert!(forward(&ordered, all, 1).into_iter().eq(set));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Keys in order: ranges and prefixes, forward and backward, on a snapshot.
 //!
-//! With the ordered index, keys are copied out of it some at a time, and their records are asked
-//! for some ahead. With the hash index there is no order to go by: all keys of the range are read
+//! With the ordered index, keys are copied out of it some at a time, and their records are looked
+//! up and asked for some ahead. With the hash index there is no order to go by: all keys of the range are read
 //! from the log and sorted first.
 
 use std::collections::VecDeque;
@@ -10,26 +10,16 @@ use std::sync::Arc;
 
 use super::Store;
 use super::as_of::Held;
-use super::hash::KeyHash;
 use super::iter::{Iter, Keys};
-use super::ordered::Ordered;
+use super::page::Page;
 #[cfg(feature = "server")]
 use super::read::Versioned;
 use super::read::{Current, Value};
 use super::snapshot::Snapshot;
 use crate::error::{KvsError, Result};
 
-/// How many keys are copied at once: few at first, because many ranges are short.
-const FIRST_KEYS: usize = 16;
-const KEYS: usize = 128;
-/// How many records are asked for at once.
-const AHEAD: usize = 16;
-
-/// A key that is to come.
-struct Due {
-    key: Vec<u8>,
-    hash: KeyHash,
-}
+/// How many keys are copied out of the ordered index at once, about, if they are not too long.
+const KEYS: usize = 512;
 
 /// Goes over the keys and values of a range, in order, from both ends; see
 /// [`Store::range`].
@@ -50,13 +40,14 @@ pub struct Range {
     /// What was not copied yet.
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
-    /// Copied from the front, in order, and from the back, the last one first.
-    front: VecDeque<Due>,
-    back: VecDeque<Due>,
-    /// How many of each were asked for and have not come yet.
-    front_asked: usize,
-    back_asked: usize,
+    /// Without the ordered index: all keys that were not copied yet.
+    sorted: VecDeque<Vec<u8>>,
+    front: Page,
+    back: Page,
+    /// How many keys were copied to the front.
     copied: usize,
+    /// How many places are looked up next.
+    looked: usize,
     has_ended: bool,
 }
 
@@ -80,11 +71,11 @@ impl Range {
             held,
             from,
             to,
-            front: VecDeque::new(),
-            back: VecDeque::new(),
-            front_asked: 0,
-            back_asked: 0,
+            sorted: VecDeque::new(),
+            front: Page::default(),
+            back: Page::default(),
             copied: 0,
+            looked: 0,
             has_ended: false,
         };
         if range.held.ordered().is_none() {
@@ -107,81 +98,83 @@ impl Range {
             }
         }
         keys.sort_unstable();
-        self.front = keys.into_iter().map(|key| self.due(key)).collect();
+        self.sorted = keys.into();
         Ok(())
     }
 
-    fn due(&self, key: Vec<u8>) -> Due {
-        let hash = self.held.view().hasher.hash(&key);
-        Due { key, hash }
-    }
-
-    /// Copies more keys from the ordered index.
-    fn copy(
-        &mut self,
-        copy: impl Fn(&Ordered, (Bound<&[u8]>, Bound<&[u8]>), usize) -> Vec<Vec<u8>>,
-    ) -> VecDeque<Due> {
-        let count = if self.copied == 0 { FIRST_KEYS } else { KEYS };
-        let held = Arc::clone(&self.held);
+    /// Copies more keys to the front.
+    fn copy_first(&mut self) {
+        // At first what is in one leaf: many ranges are short.
+        let count = self.copied.min(KEYS);
         let bounds = (as_slice(&self.from), as_slice(&self.to));
-        let keys = held.ordered().map(|ordered| copy(ordered, bounds, count));
-        let due: VecDeque<Due> =
-            keys.unwrap_or_default().into_iter().map(|key| self.due(key)).collect();
-        self.copied += due.len();
-        due
+        match self.held.ordered() {
+            Some(ordered) => self.front.fill(|keys| ordered.first(bounds, count, keys)),
+            None => self.front.fill(|keys| {
+                while !keys.is_full()
+                    && let Some(key) = self.sorted.pop_front()
+                {
+                    keys.push(&key);
+                }
+            }),
+        }
+        self.copied += self.front.keys.len();
+        if let Some(last) = self.front.keys.len().checked_sub(1) {
+            self.from = Bound::Excluded(self.front.keys.key(last).to_vec());
+        }
     }
 
-    fn next_due(&mut self) -> Option<Due> {
-        if self.front.is_empty() {
-            self.front = self.copy(Ordered::first);
-            self.front_asked = 0;
-            if let Some(last) = self.front.back() {
-                self.from = Bound::Excluded(last.key.clone());
-            }
+    /// Copies more keys to the back.
+    fn copy_last(&mut self) {
+        let bounds = (as_slice(&self.from), as_slice(&self.to));
+        match self.held.ordered() {
+            Some(ordered) => self.back.fill(|keys| ordered.last(bounds, keys)),
+            // One by one, because they come the wrong way round.
+            None => self.back.fill(|keys| {
+                if let Some(key) = self.sorted.pop_back() {
+                    keys.push(&key);
+                }
+            }),
         }
-        if self.front.is_empty() {
-            return self.back.pop_back();
+        if self.back.keys.len() > 0 {
+            self.to = Bound::Excluded(self.back.keys.key(0).to_vec());
         }
-        if self.front_asked == 0 {
-            self.front_asked = ask(&self.held, self.front.iter());
-        }
-        self.front_asked = self.front_asked.saturating_sub(1);
-        self.front.pop_front()
     }
 
-    fn next_due_back(&mut self) -> Option<Due> {
-        if self.back.is_empty() {
-            self.back = self.copy(Ordered::last);
-            self.back_asked = 0;
-            if let Some(first) = self.back.back() {
-                self.to = Bound::Excluded(first.key.clone());
-            }
+    /// The page with the next key, from the front or from the end; it may be empty.
+    fn page(&mut self, end: bool) -> (&Held, &mut Page, &mut usize) {
+        match end {
+            false if self.front.is_empty() => self.copy_first(),
+            true if self.back.is_empty() => self.copy_last(),
+            _ => {}
         }
-        if self.back.is_empty() {
-            return self.front.pop_back();
-        }
-        if self.back_asked == 0 {
-            self.back_asked = ask(&self.held, self.back.iter());
-        }
-        self.back_asked = self.back_asked.saturating_sub(1);
-        self.back.pop_front()
+        // What was copied to the other end comes last.
+        let (own, other) = match end {
+            false => (&mut self.front, &mut self.back),
+            true => (&mut self.back, &mut self.front),
+        };
+        (&self.held, if own.is_empty() { other } else { own }, &mut self.looked)
     }
 
-    /// The next key that the snapshot sees, with what `read` makes of its record.
+    /// Hands the next key that the snapshot sees to a function, with its record.
+    #[inline]
     fn next_seen<R>(
         &mut self,
-        next: impl Fn(&mut Range) -> Option<Due>,
-        read: impl Fn(Current<'_>) -> R,
-    ) -> Option<Result<(Vec<u8>, R)>> {
+        end: bool,
+        read: impl FnOnce(&[u8], Current<'_>) -> R,
+    ) -> Option<Result<R>> {
+        let mut read = Some(read);
         while !self.has_ended {
-            let Some(Due { key, hash }) = next(self) else {
+            let (held, page, looked) = self.page(end);
+            let Some((key, place)) = page.take(held, looked, end) else {
                 // There may be no further keys because they were let go with the snapshot.
                 self.has_ended = true;
                 return self.held.check().err().map(Err);
             };
-            match self.held.with_current(&key, hash, &read) {
+            let found =
+                held.with_placed(key, place, |current| read.take().map(|read| read(key, current)));
+            match found.map(Option::flatten) {
                 Ok(None) => {}
-                Ok(Some(found)) => return Some(Ok((key, found))),
+                Ok(Some(found)) => return Some(Ok(found)),
                 Err(error) => {
                     // One damaged record is one error; without the snapshot there is nothing more.
                     self.has_ended =
@@ -191,6 +184,50 @@ impl Range {
             }
         }
         None
+    }
+
+    /// Hands the next key and its value to a function, without a copy; none: there is no further
+    /// key. What [`Store::get_with`] is to [`Store::get`], this is to `next`.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`]. If the medium fails while the function runs, it may have seen zeros:
+    /// the error then comes instead of its result.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("a", "1")?;
+    /// store.set("b", "23")?;
+    /// let (mut range, mut bytes) = (store.prefix("")?, 0);
+    /// while let Some(len) = range.next_with(|key, value| key.len() + value.len()) {
+    ///     bytes += len?;
+    /// }
+    /// assert_eq!(bytes, 5);
+    /// # Ok::<(), kvs::KvsError>(())
+    /// ```
+    pub fn next_with<R>(&mut self, use_pair: impl FnOnce(&[u8], &[u8]) -> R) -> Option<Result<R>> {
+        self.next_seen(false, |key, current| use_pair(key, current.value))
+    }
+
+    /// As [`next_with`](Range::next_with), from the end.
+    ///
+    /// # Errors
+    /// As [`next_with`](Range::next_with).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = kvs::Store::open(dir.path())?;
+    /// store.set("a", "1")?;
+    /// store.set("b", "23")?;
+    /// let len = store.prefix("")?.next_back_with(|_, value| value.len()).transpose()?;
+    /// assert_eq!(len, Some(2));
+    /// # Ok::<(), kvs::KvsError>(())
+    /// ```
+    pub fn next_back_with<R>(
+        &mut self,
+        use_pair: impl FnOnce(&[u8], &[u8]) -> R,
+    ) -> Option<Result<R>> {
+        self.next_seen(true, |key, current| use_pair(key, current.value))
     }
 
     /// The keys alone, without their values.
@@ -215,8 +252,9 @@ impl Range {
 impl Range {
     /// What the keys that were copied or sorted take in memory.
     pub(crate) fn held_bytes(&self) -> usize {
-        let keys: usize = self.front.iter().map(|due| due.key.capacity()).sum();
-        keys + self.front.capacity() * size_of::<Due>()
+        let sorted: usize = self.sorted.iter().map(Vec::capacity).sum();
+        let places = self.sorted.capacity() * size_of::<Vec<u8>>();
+        sorted + places + self.front.keys.held_bytes() + self.back.keys.held_bytes()
     }
 
     /// The next record from the begin or the end; its value is empty if it is not wanted.
@@ -225,41 +263,32 @@ impl Range {
         reverse: bool,
         with_value: bool,
     ) -> Option<Result<(Vec<u8>, Versioned)>> {
-        let next_due = if reverse { Range::next_due_back } else { Range::next_due };
-        self.next_seen(next_due, |current| match with_value {
-            true => current.to_versioned(),
-            false => Current { value: &[], ..current }.to_versioned(),
+        self.next_seen(reverse, |key, current| match with_value {
+            true => (key.to_vec(), current.to_versioned()),
+            false => (key.to_vec(), Current { value: &[], ..current }.to_versioned()),
         })
     }
-}
-
-/// Asks for the records of the next keys. Answers with how many.
-fn ask<'d>(held: &Held, due: impl Iterator<Item = &'d Due>) -> usize {
-    let hashes: Vec<KeyHash> = due.take(AHEAD).map(|due| due.hash).collect();
-    let view = held.view();
-    view.prefetch(&view.pins.pin(), &hashes);
-    hashes.len()
 }
 
 fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
     bound.as_ref().map(Vec::as_slice)
 }
 
-fn to_value(current: Current<'_>) -> Value {
-    Value::from(current.value.to_vec())
+fn to_pair(key: &[u8], current: Current<'_>) -> (Vec<u8>, Value) {
+    (key.to_vec(), Value::from(current.value.to_vec()))
 }
 
 impl Iterator for Range {
     type Item = Result<(Vec<u8>, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_seen(Range::next_due, to_value)
+        self.next_seen(false, to_pair)
     }
 }
 
 impl DoubleEndedIterator for Range {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.next_seen(Range::next_due_back, to_value)
+        self.next_seen(true, to_pair)
     }
 }
 
@@ -270,13 +299,13 @@ impl Iterator for RangeKeys {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.0.next_seen(Range::next_due, |_| ())?.map(|(key, ())| key))
+        self.0.next_seen(false, |key, _| key.to_vec())
     }
 }
 
 impl DoubleEndedIterator for RangeKeys {
     fn next_back(&mut self) -> Option<Self::Item> {
-        Some(self.0.next_seen(Range::next_due_back, |_| ())?.map(|(key, ())| key))
+        self.0.next_seen(true, |key, _| key.to_vec())
     }
 }
 

@@ -7,6 +7,7 @@
 //! place of a record is used again, and inserts are counted.
 
 use super::hash::KeyHash;
+use super::keydir::Location;
 use super::map::prefetch;
 use super::mark::Mark;
 use super::pins::Pin;
@@ -189,15 +190,28 @@ impl View {
 
     /// Asks for the slots of these keys, then for the records that they point to.
     pub(crate) fn prefetch(&self, pin: &Pin<'_>, hashes: &[KeyHash]) {
+        self.locate(pin, hashes, |_, _| ());
+    }
+
+    /// As `prefetch`, and tells of each key where a record of it may lie, if there is one.
+    #[inline]
+    pub(crate) fn locate(
+        &self,
+        pin: &Pin<'_>,
+        hashes: &[KeyHash],
+        mut tell: impl FnMut(KeyHash, Option<Location>),
+    ) {
         for hash in hashes {
             prefetch(self.keydir.address(pin, *hash));
         }
         for hash in hashes {
-            if let Some(location) = self.keydir.candidates(pin, *hash).next()
+            let location = self.keydir.candidates(pin, *hash).next();
+            if let Some(location) = location
                 && let Ok(segment) = self.segment(pin, location)
             {
                 segment.prefetch(location.offset());
             }
+            tell(*hash, location);
         }
     }
 }

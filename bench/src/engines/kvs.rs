@@ -54,10 +54,12 @@ impl Engine for Kvs {
         count: usize,
         seen: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Res<Option<usize>> {
+        let mut range = self.0.range(from..)?;
         let mut found = 0;
-        for pair in self.0.range(from..)?.take(count) {
-            let (key, value) = pair?;
-            seen(&key, &value);
+        while found < count
+            && let Some(pair) = range.next_with(|key, value| seen(key, value))
+        {
+            pair?;
             found += 1;
         }
         Ok(Some(found))

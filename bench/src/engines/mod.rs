@@ -76,6 +76,8 @@ pub const NOTES: &[&str] = &[
      transaction in each. KVS, emdb and candystore return an owned copy of the value; LMDB, redb, \
      fjall, sled and RocksDB hand out a reference to it. The rows without a copy are for \
      information.",
+    "A scan of KVS, as of LMDB, hands out references (`Range::next_with`), and its range is begun \
+     and ended with each scan.",
     "A single set of LMDB or redb is a write transaction of its own, without sync (`MDB_NOSYNC`, \
      `Durability::None`). candystore has no batches: its batch is a loop of sets.",
     "redb (`Durability::None`) and sled keep acknowledged writes in the process: they are lost \
