@@ -51,10 +51,13 @@ pub struct Server {
     /// The kvs-server to measure [default: the one of this source, built now]
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
+    /// How many threads of kvs-server serve connections; 0: as many as it likes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    worker_threads: u32,
 }
 
 pub fn run(arguments: Server) -> Res<()> {
-    let programs = Programs::find(arguments.server)?;
+    let programs = Programs::find(arguments.server, arguments.worker_threads)?;
     let dir = arguments.dir.unwrap_or_else(std::env::temp_dir);
     let mut report = Report {
         kind: Kind::Server,
@@ -111,7 +114,7 @@ pub const NOTES: &[&str] = &[
     "Both sync once a second (`redis-server --appendonly yes --appendfsync everysec --save \"\"`, \
      `kvs-server --durability interval --sync-interval-ms 1000`), but for the synced sets: \
      `--appendfsync always` and `--durability always`. Everything else is as each has it by \
-     default; Redis rewrites its log and KVS compacts as they see fit.",
+     default, unless the command says otherwise; Redis rewrites its log and KVS compacts as they see fit.",
     "The load is `redis-benchmark -c 50 -d 100 -r KEYS -P DEPTH`, which has one thread and takes \
      the time of a request up to the first reply of its pipeline. All keys are there before, so \
      every GET hits. Gets come before sets, and no log is being rewritten when they begin.",

@@ -1,7 +1,9 @@
 //! The servers as processes: found, started on a free port, killed and waited for at the end.
 
 use std::fs::File;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -20,13 +22,14 @@ const LOOK: Duration = Duration::from_millis(10);
 
 pub struct Programs {
     kvs_server: PathBuf,
+    worker_threads: u32,
     redis_server: PathBuf,
     pub redis_benchmark: PathBuf,
 }
 
 impl Programs {
     /// Finds the programs of Redis, and builds the server of this source where none is given.
-    pub fn find(kvs_server: Option<PathBuf>) -> Res<Programs> {
+    pub fn find(kvs_server: Option<PathBuf>, worker_threads: u32) -> Res<Programs> {
         let (redis_server, redis_benchmark) =
             (on_path("redis-server")?, on_path("redis-benchmark")?);
         let kvs_server = match kvs_server {
@@ -34,7 +37,7 @@ impl Programs {
             Some(path) => return Err(format!("there is no {}", path.display()).into()),
             None => built()?,
         };
-        Ok(Programs { kvs_server, redis_server, redis_benchmark })
+        Ok(Programs { kvs_server, worker_threads, redis_server, redis_benchmark })
     }
 
     pub fn redis_version(&self) -> Res<String> {
@@ -69,7 +72,8 @@ fn built() -> Res<PathBuf> {
     }
 }
 
-/// A server that runs. It is killed and its data removed when this is dropped.
+/// A server that runs. It is killed and its data removed when this is dropped; it is killed too when
+/// this process is.
 pub struct Process {
     child: Child,
     pub addr: SocketAddr,
@@ -90,8 +94,9 @@ impl Process {
         let addr = free_address()?;
         let mut command = match name {
             REDIS => redis(&programs.redis_server, durability, addr),
-            _ => kvs(&programs.kvs_server, durability, addr),
+            _ => kvs(programs, durability, addr),
         };
+        kill_with_parent(&mut command);
         let log = File::create(dir.path().join("log"))?;
         let child = command
             .arg("--dir")
@@ -134,13 +139,14 @@ impl Drop for Process {
     }
 }
 
-fn kvs(program: &Path, durability: Durability, addr: SocketAddr) -> Command {
+fn kvs(programs: &Programs, durability: Durability, addr: SocketAddr) -> Command {
     let durability = match durability {
         Durability::Os => "interval",
         Durability::Synced => "always",
     };
-    let mut command = Command::new(program);
+    let mut command = Command::new(&programs.kvs_server);
     command.args(["--addr", &addr.to_string(), "--engine", "kvs"]);
+    command.args(["--worker-threads", &programs.worker_threads.to_string()]);
     command.args(["--durability", durability, "--sync-interval-ms", "1000"]);
     command
 }
@@ -154,6 +160,19 @@ fn redis(program: &Path, durability: Durability, addr: SocketAddr) -> Command {
     command.args(["--bind", &addr.ip().to_string(), "--port", &addr.port().to_string()]);
     command.args(["--appendonly", "yes", "--appendfsync", appendfsync, "--save", ""]);
     command
+}
+
+/// Has the system kill a process when the thread that starts it ends, as it does by a signal.
+fn kill_with_parent(command: &mut Command) {
+    let ask = || {
+        // SAFETY: prctl is a plain system call, and these arguments name no memory.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec, the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// An address of this machine where nobody listened a moment ago.
