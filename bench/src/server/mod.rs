@@ -114,7 +114,8 @@ pub const NOTES: &[&str] = &[
     "Both sync once a second (`redis-server --appendonly yes --appendfsync everysec --save \"\"`, \
      `kvs-server --durability interval --sync-interval-ms 1000`), but for the synced sets: \
      `--appendfsync always` and `--durability always`. Everything else is as each has it by \
-     default, unless the command says otherwise; Redis rewrites its log and KVS compacts as they see fit.",
+     default, unless the command says otherwise; Redis rewrites its log and KVS compacts as they \
+     see fit.",
     "The load is `redis-benchmark -c 50 -d 100 -r KEYS -P DEPTH`, which has one thread and takes \
      the time of a request up to the first reply of its pipeline. All keys are there before, so \
      every GET hits. Gets come before sets, and no log is being rewritten when they begin.",

@@ -72,8 +72,8 @@ fn built() -> Res<PathBuf> {
     }
 }
 
-/// A server that runs. It is killed and its data removed when this is dropped; it is killed too when
-/// this process is.
+/// A server that runs. It is killed and its data removed when this is dropped; it is killed too
+/// when this process is.
 pub struct Process {
     child: Child,
     pub addr: SocketAddr,
