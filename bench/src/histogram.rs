@@ -14,8 +14,19 @@ impl Histogram {
     }
 
     pub fn add(&mut self, nanos: u64) {
-        self.counts[bucket(nanos)] += 1;
-        self.total += 1;
+        self.add_times(nanos, 1);
+    }
+
+    /// Adds the same time more than once.
+    pub fn add_times(&mut self, nanos: u64, times: u64) {
+        self.counts[bucket(nanos)] += times;
+        self.total += times;
+    }
+
+    /// Adds what another one holds.
+    pub fn merge(&mut self, other: &Histogram) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(own, other)| *own += other);
+        self.total += other.total;
     }
 
     /// The time in microseconds that the share `q` of all does not exceed.

@@ -64,8 +64,13 @@ fn file_system(dir: &Path, mounts: &str) -> String {
 
 /// The anonymous memory of this process in bytes.
 pub fn anonymous_bytes() -> Res<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let value = field(&status, "RssAnon").ok_or("no RssAnon in /proc/self/status")?;
+    anonymous_bytes_of(std::process::id())
+}
+
+/// The anonymous memory of a process in bytes.
+pub fn anonymous_bytes_of(process: u32) -> Res<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let value = field(&status, "RssAnon").ok_or("no RssAnon in the status of a process")?;
     let kib: u64 = value.split_whitespace().next().ok_or("an empty RssAnon")?.parse()?;
     Ok(kib * 1024)
 }

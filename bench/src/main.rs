@@ -1,8 +1,9 @@
-//! Runs the same workloads on KVS and on other embedded stores, each in its own process, in turn,
-//! and writes a table, the raw results and plots.
+//! Runs the same workloads on KVS and on other stores, each in its own process, in turn, and writes
+//! a table, the raw results and plots.
 //!
-//! `cargo run --release -p kvs-bench -- embedded` measures everything;
-//! `--quick --scale small --rounds 1` is a look at whether it works.
+//! `cargo run --release -p kvs-bench -- embedded` measures the store beside other embedded ones;
+//! `--quick --scale small --rounds 1` is a look at whether it works. `-- server` measures
+//! `kvs-server` beside `redis-server`.
 
 mod data;
 mod engine;
@@ -14,6 +15,7 @@ mod machine;
 mod plan;
 mod report;
 mod run;
+mod server;
 mod worker;
 mod workload;
 
@@ -27,7 +29,7 @@ use crate::report::{json, table};
 use crate::run::Request;
 
 #[derive(Parser)]
-#[command(name = "kvs-bench", about = "Measures KVS beside other embedded key-value stores")]
+#[command(name = "kvs-bench", about = "Measures KVS beside other key-value stores")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -37,6 +39,8 @@ struct Arguments {
 enum Command {
     /// Run the workloads and save results.md, results.json and a plot per scale
     Embedded(Embedded),
+    /// Measure kvs-server beside redis-server and save results.md, results.json and plots
+    Server(server::Server),
     /// Soak KVS with keys that live for a short while
     Expiry(expiry::Expiry),
     /// Write the tables and plots again from a results.json
@@ -89,6 +93,7 @@ enum Scale {
 fn main() -> Res<()> {
     match Arguments::parse().command {
         Command::Embedded(arguments) => embedded(arguments),
+        Command::Server(arguments) => server::run(arguments),
         Command::Expiry(plan) => expiry::run(&plan),
         Command::Report { file, out } => json::load(&file)?.save(&out),
         Command::Worker { plan } => worker::run(&serde_json::from_str::<Plan>(&plan)?),
@@ -114,7 +119,6 @@ fn embedded(arguments: Embedded) -> Res<()> {
         Scale::FiveMillion => vec!["5m"],
         Scale::All => vec!["1m", "5m"],
     };
-    let words: Vec<String> = std::env::args().skip(1).collect();
     let request = Request {
         rounds: arguments.rounds,
         scales,
@@ -123,10 +127,9 @@ fn embedded(arguments: Embedded) -> Res<()> {
         quick: arguments.quick,
         out: arguments.out,
         dir: arguments.dir.unwrap_or_else(std::env::temp_dir),
-        command: format!("cargo run --release -p kvs-bench -- {}", words.join(" ")),
+        command: run::command(),
     };
     let report = run::run(&request)?;
-    println!("{}", table::markdown(&report));
-    println!("saved in {}", request.out.display());
+    table::print(&report, &request.out);
     Ok(())
 }

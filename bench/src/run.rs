@@ -14,7 +14,7 @@ use crate::limits;
 use crate::machine::{self, Machine};
 use crate::plan::{Message, Plan, Work};
 use crate::report::metrics::MEMORY_SCALE;
-use crate::report::{Report, Sample, Soak};
+use crate::report::{Kind, Report, Sample, Soak};
 
 /// What the user asked for.
 pub struct Request {
@@ -30,9 +30,10 @@ pub struct Request {
 
 pub fn run(request: &Request) -> Res<Report> {
     let mut report = Report {
+        kind: Kind::Embedded,
         machine: Machine::look(&request.dir),
         command: request.command.clone(),
-        versions: versions(&request.engines),
+        versions: versions(request.engines.iter().map(String::as_str)),
         samples: Vec::new(),
         soaks: Vec::new(),
         failures: Vec::new(),
@@ -48,6 +49,12 @@ pub fn run(request: &Request) -> Res<Report> {
         }
     }
     Ok(report)
+}
+
+/// The command line that this process was started with.
+pub fn command() -> String {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    format!("cargo run --release -p kvs-bench -- {}", words.join(" "))
 }
 
 pub fn shape(scale: &str) -> Shape {
@@ -184,13 +191,12 @@ fn keep(message: Message, place: &Place, report: &mut Report) {
 }
 
 /// Names and versions, the packages' from the lock file that this program was built with.
-fn versions(names: &[String]) -> Vec<(String, String)> {
+pub fn versions<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
     const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));
     let mut versions: Vec<(String, String)> = names
-        .iter()
         .map(|name| {
             let package = engines::package(name);
-            let shown = if package == name { name.clone() } else { format!("{name} ({package})") };
+            let shown = if package == name { name.into() } else { format!("{name} ({package})") };
             (shown, locked(LOCK, package).unwrap_or_else(|| "unknown".into()))
         })
         .collect();

@@ -65,6 +65,39 @@ pub const METRICS: &[Metric] = &[
     cost("disk", "bytes on disk after load, over keys and values", Unit::Ratio, true),
 ];
 
+/// The rate of a workload of the servers, and how long a request takes.
+macro_rules! timed {
+    ($id:literal, $title:literal, $compared:literal) => {
+        [
+            Metric { compared: $compared, ..rate($id, $title) },
+            cost(concat!($id, "_p50_us"), concat!($title, ": p50"), Unit::Micros, $compared),
+            cost(concat!($id, "_p99_us"), concat!($title, ": p99"), Unit::Micros, $compared),
+            cost(concat!($id, "_max_us"), concat!($title, ": longest"), Unit::Micros, false),
+        ]
+    };
+}
+
+/// The rows of the tables of the servers.
+pub const SERVER_TIMED: &[[Metric; 4]] = &[
+    timed!("get_1", "GET, no pipelining", true),
+    timed!("get_16", "GET, pipeline of 16", true),
+    timed!("get_64", "GET, pipeline of 64", true),
+    timed!("set_1", "SET, no pipelining", true),
+    timed!("set_16", "SET, pipeline of 16", true),
+    timed!("set_64", "SET, pipeline of 64", true),
+    timed!("set_synced", "SET, synced before the reply", true),
+    timed!("own_get_1", "own protocol: get, no pipelining", false),
+    timed!("own_get_16", "own protocol: get, pipeline of 16", false),
+    timed!("own_get_64", "own protocol: get, pipeline of 64", false),
+    timed!("own_set_1", "own protocol: set, no pipelining", false),
+    timed!("own_set_16", "own protocol: set, pipeline of 16", false),
+    timed!("own_set_64", "own protocol: set, pipeline of 64", false),
+];
+
+/// The row of the servers that has no time.
+pub const SERVER_MEMORY: Metric =
+    cost("server_memory", "anonymous memory per key", Unit::BytesPerKey, true);
+
 /// The limits of the machine; measured without any engine.
 pub const LIMITS: &[Metric] = &[
     rate("limit_pwrite", "one `pwrite` per record"),

@@ -1,8 +1,10 @@
 //! All results of a run, and the questions that tables, plots and targets ask of them.
 
 pub mod json;
+pub mod kind;
 pub mod metrics;
 pub mod plot;
+pub mod server_targets;
 pub mod table;
 pub mod targets;
 
@@ -14,10 +16,14 @@ use crate::engine::Res;
 use crate::engines;
 use crate::machine::Machine;
 use crate::plan::SoakPoint;
+pub use kind::Kind;
 use metrics::Metric;
 
 #[derive(Serialize, Deserialize)]
 pub struct Report {
+    /// What was measured beside what. Files from before there was a choice do not say.
+    #[serde(default)]
+    pub kind: Kind,
     pub machine: Machine,
     pub command: String,
     /// Name and version of everything that was measured, and of the compiler.
@@ -89,7 +95,8 @@ impl Report {
         let at_scale = self.samples.iter().filter(|sample| sample.scale == scale);
         let mut names = distinct(at_scale.map(|sample| sample.engine.as_str()));
         names.retain(|name| *name != crate::limits::NAME);
-        names.sort_by_key(|name| engines::NAMES.iter().position(|known| known == name));
+        let known = self.kind.names();
+        names.sort_by_key(|name| known.iter().position(|known| known == name));
         names
     }
 

@@ -3,9 +3,8 @@
 
 use std::fmt::Write;
 
-use crate::engines::{self, KVS};
-use crate::report::metrics::{METRICS, Metric, Unit, show};
-use crate::report::table::scale_title;
+use crate::engines::KVS;
+use crate::report::metrics::{Metric, Unit, show};
 use crate::report::{Report, Summary};
 
 const COLUMNS: usize = 3;
@@ -24,17 +23,18 @@ pub fn svg(report: &Report, scale: &str) -> String {
         metric.unit != Unit::Share
             && names.iter().any(|name| report.summary(scale, name, metric.id).is_some())
     };
-    let metrics: Vec<&Metric> = METRICS.iter().filter(has_data).collect();
+    let metrics: Vec<&Metric> = report.kind.metrics().filter(has_data).collect();
     let panel_height = TITLE_HEIGHT + names.len() as f64 * BAR_STEP + 14.0;
     let bars_height = metrics.len().div_ceil(COLUMNS) as f64 * panel_height;
     let width = PANEL_WIDTH * COLUMNS as f64;
-    let height = 40.0 + bars_height + SOAK_HEIGHT;
+    let soak_height = if report.soaks.is_empty() { 0.0 } else { SOAK_HEIGHT };
+    let height = 40.0 + bars_height + soak_height;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
-    let title = format!("{}; {}; log scales", scale_title(scale), report.machine.cpu);
+    let title = format!("{}; {}; log scales", report.kind.scale_title(scale), report.machine.cpu);
     text(&mut svg, 10.0, 22.0, "font-size=\"15\" font-weight=\"bold\"", &title);
     for (place, metric) in metrics.iter().enumerate() {
         let x = 10.0 + (place % COLUMNS) as f64 * PANEL_WIDTH;
@@ -51,8 +51,8 @@ fn text(svg: &mut String, x: f64, y: f64, attributes: &str, content: &str) {
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{content}</text>");
 }
 
-fn colour(engine: &str) -> &'static str {
-    let place = engines::NAMES.iter().position(|name| *name == engine).unwrap_or(0);
+fn colour(report: &Report, engine: &str) -> &'static str {
+    let place = report.kind.names().iter().position(|name| *name == engine).unwrap_or(0);
     COLOURS[place % COLOURS.len()]
 }
 
@@ -74,7 +74,7 @@ fn panel(svg: &mut String, report: &Report, scale: &str, metric: &Metric, at: (f
         let weight = if *name == KVS { "font-weight=\"bold\"" } else { "" };
         text(svg, x, top + 10.0, weight, name);
         let length = at(summary.median) - left;
-        let fill = colour(name);
+        let fill = colour(report, name);
         let _ = writeln!(
             svg,
             "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{length:.1}\" height=\"12\" \
@@ -146,7 +146,7 @@ fn soak(svg: &mut String, report: &Report, scale: &str, top: f64, width: f64) {
             let y = lower - axis.share(point.rate.max(1.0)) * height;
             let _ = write!(path, "{x:.1},{y:.1} ");
         }
-        let stroke = colour(&soak.engine);
+        let stroke = colour(report, &soak.engine);
         let _ = writeln!(
             svg,
             "<polyline points=\"{path}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"2\"/>"

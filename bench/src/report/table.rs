@@ -1,25 +1,31 @@
 //! The report as Markdown: machine, targets, a table per scale, notes.
 
 use std::fmt::Write;
+use std::path::Path;
 
-use crate::engines;
 use crate::limits;
-use crate::report::metrics::{LIMITS, METRICS, Metric, digits, show};
+use crate::report::metrics::{LIMITS, Metric, digits, show};
 use crate::report::targets::{self, Target};
 use crate::report::{Report, Summary};
+
+/// Shows the report on standard output, and where it was saved.
+pub fn print(report: &Report, out: &Path) {
+    println!("{}", markdown(report));
+    println!("saved in {}", out.display());
+}
 
 pub fn markdown(report: &Report) -> String {
     let mut text = String::new();
     head(&mut text, report);
     target_list(&mut text, report);
     for scale in report.scales() {
-        section(&mut text, &format!("Results at {}", scale_title(scale)));
+        section(&mut text, &format!("Results at {}", report.kind.scale_title(scale)));
         engine_table(&mut text, report, scale);
         limit_table(&mut text, report, scale);
         line(&mut text, &format!("![Plot](results-{scale}.svg)\n"));
     }
     section(&mut text, "How it was measured");
-    for note in engines::NOTES {
+    for note in report.kind.notes() {
         line(&mut text, &format!("- {note}"));
     }
     if !report.failures.is_empty() {
@@ -29,15 +35,6 @@ pub fn markdown(report: &Report) -> String {
         }
     }
     text
-}
-
-pub fn scale_title(scale: &str) -> &str {
-    match scale {
-        "small" => "100 k keys of 16 bytes, values of 100 bytes",
-        "1m" => "1 M keys of 16 bytes, values of 100 bytes",
-        "5m" => "5 M keys of 24 bytes, values of 150 bytes",
-        other => other,
-    }
 }
 
 fn line(text: &mut String, add: &str) {
@@ -51,7 +48,7 @@ fn section(text: &mut String, title: &str) {
 
 fn head(text: &mut String, report: &Report) {
     let machine = &report.machine;
-    line(text, "# KVS and other embedded stores\n");
+    line(text, &format!("# {}\n", report.kind.title()));
     line(text, &format!("- command: `{}`", report.command));
     line(
         text,
@@ -90,7 +87,7 @@ fn engine_table(text: &mut String, report: &Report, scale: &str) {
     let names = report.engines(scale);
     line(text, &format!("| | {} | best rival | KVS / best |", names.join(" | ")));
     line(text, &format!("|---|{}", "---|".repeat(names.len() + 2)));
-    for metric in METRICS {
+    for metric in report.kind.metrics() {
         if names.iter().all(|name| report.summary(scale, name, metric.id).is_none()) {
             continue;
         }

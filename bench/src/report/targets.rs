@@ -2,8 +2,8 @@
 
 use crate::engines::KVS;
 use crate::limits;
-use crate::report::Report;
 use crate::report::metrics::{MEMORY_SCALE, METRICS, Unit, digits, show};
+use crate::report::{Kind, Report, server_targets};
 
 /// Anonymous memory per key, at most.
 const MEMORY_BYTES: f64 = 16.0;
@@ -20,6 +20,10 @@ pub struct Target {
 /// Every target at every scale of the run.
 pub fn judge(report: &Report) -> Vec<Target> {
     let mut targets = Vec::new();
+    if report.kind == Kind::Server {
+        server_targets::judge(report, &mut targets);
+        return targets;
+    }
     for scale in report.scales() {
         let judged = Judged { report, scale };
         writes(&judged, &mut targets);
@@ -34,13 +38,13 @@ pub fn judge(report: &Report) -> Vec<Target> {
 }
 
 /// One scale of a run.
-struct Judged<'a> {
-    report: &'a Report,
-    scale: &'a str,
+pub(super) struct Judged<'a> {
+    pub(super) report: &'a Report,
+    pub(super) scale: &'a str,
 }
 
 impl Judged<'_> {
-    fn kvs(&self, metric: &str) -> Option<f64> {
+    pub(super) fn kvs(&self, metric: &str) -> Option<f64> {
         self.report.median(self.scale, KVS, metric)
     }
 
@@ -66,8 +70,30 @@ impl Judged<'_> {
         self.target(&text, measured, ratio.map(|ratio| ratio.value >= factor))
     }
 
+    /// The ratio of KVS to one rival is to be as `is_reached` says.
+    pub(super) fn beside(
+        &self,
+        metric: &str,
+        rival: &str,
+        text: &str,
+        is_reached: impl Fn(f64) -> bool,
+    ) -> Target {
+        let ratio = self.report.ratio(self.scale, metric, rival);
+        let measured = ratio.as_ref().map(|ratio| {
+            let range = format!("{}–{}", digits(ratio.min), digits(ratio.max));
+            format!("{} ({range})", digits(ratio.value))
+        });
+        self.target(text, measured, ratio.map(|ratio| is_reached(ratio.value)))
+    }
+
     /// A value of KVS is to be at least `factor` times another.
-    fn at_least(&self, value: Option<f64>, of: Option<f64>, factor: f64, text: &str) -> Target {
+    pub(super) fn at_least(
+        &self,
+        value: Option<f64>,
+        of: Option<f64>,
+        factor: f64,
+        text: &str,
+    ) -> Target {
         let ratio = value.zip(of).map(|(value, of)| value / of);
         let measured = ratio.map(digits);
         self.target(text, measured, ratio.map(|ratio| ratio >= factor))
@@ -136,13 +162,8 @@ fn reopen(at: &Judged, out: &mut Vec<Target>) {
     let kinds = [("reopen_close_ms", "after close"), ("reopen_kill_ms", "after kill -9")];
     for (metric, when) in kinds {
         for (rival, most) in [("emdb", 0.4), ("candystore", 1.0)] {
-            let ratio = at.report.ratio(at.scale, metric, rival);
-            let measured = ratio.as_ref().map(|ratio| {
-                let range = format!("{}–{}", digits(ratio.min), digits(ratio.max));
-                format!("{} ({range})", digits(ratio.value))
-            });
             let text = format!("reopen {when} <= {most} x {rival}");
-            out.push(at.target(&text, measured, ratio.map(|ratio| ratio.value <= most)));
+            out.push(at.beside(metric, rival, &text, |ratio| ratio <= most));
         }
     }
     let lost = at.report.summary(at.scale, KVS, "kill_missing").map(|summary| summary.max);
