@@ -6,6 +6,8 @@
 mod server;
 
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod redis;
 #[cfg(test)]
 mod recorded;
