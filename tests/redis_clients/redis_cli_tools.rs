@@ -70,7 +70,7 @@ fn latencies_and_counters_are_shown() {
     assert!(numbers.len() == 4 && numbers[3] >= 1.0, "{latency}");
     // Without an end of its own; what it shows first is enough.
     let mut command = super::programs::program("sh");
-    let line = format!("redis-cli -p {} --stat -i 0.1 | head -n 3", server.addr.port());
+    let line = format!("redis-cli -p {} --stat -i 0.01 | head -n 3", server.addr.port());
     let stat = super::programs::run(command.args(["-c", &line]), b"").well();
     let keys = stat.lines().nth(2).and_then(|line| line.split_whitespace().next());
     assert_eq!(keys, Some("10"), "{stat}");
