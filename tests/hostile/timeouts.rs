@@ -95,7 +95,7 @@ fn half_a_request_is_waited_for_and_then_no_more() {
 #[test]
 #[ignore = "the time begins anew with each byte"]
 fn a_request_that_trickles_in_has_its_time_as_a_whole() {
-    let server = Server::start(&["--request-timeout-ms", "200"]);
+    let server = Server::start(&["--request-timeout-ms", "1000"]);
     let mut slow = Client::connect(&server);
     slow.send(b"*2\r\n$3\r\nGET\r\n$1000000\r\n");
     assert!(is_closed_while_bytes_trickle(&mut slow, b'x', Duration::from_secs(10)));

@@ -28,10 +28,10 @@ fn ioredis_works_and_waits_for_a_server_that_is_started_again() {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // It says when the server is to go, and when it is to come back.
     let mut said = Vec::new();
-    while let Some(line) = lines.next() {
+    for line in lines {
         let line = line.unwrap();
         match line.as_str() {
             "kill" => {
