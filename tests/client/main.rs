@@ -7,8 +7,14 @@ mod fake;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
+#[path = "../support/programs.rs"]
+mod programs;
+#[cfg(test)]
 #[path = "../support/server.rs"]
 mod server;
+#[cfg(test)]
+#[path = "../support/terminal.rs"]
+mod terminal;
 
 #[cfg(test)]
 mod blocking;

@@ -1,49 +1,19 @@
 //! The prompt, on a terminal of its own.
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
-
-use super::server::{Server, skip};
+use super::server::Server;
+use super::terminal::Terminal;
 
 #[test]
 fn commands_are_asked_for_on_a_terminal() {
-    // It makes the terminal.
-    if !Command::new("script").arg("--version").output().is_ok_and(|it| it.status.success()) {
-        skip("there is no script(1) here");
+    if !Terminal::is_there() {
         return;
     }
     let server = Server::start(&[]);
     let line = format!("{} --addr {}", env!("CARGO_BIN_EXE_kvs-client"), server.addr);
-    let mut child = Command::new("script")
-        .args(["-qec", &line, "/dev/null"])
-        .env("HOME", server.dir.path())
-        .env("TERM", "xterm")
-        .env("NO_COLOR", "1")
-        .env_remove("KVS_PASSWORD")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let (sender, parts) = mpsc::channel();
-    thread::spawn(move || {
-        let mut part = [0; 1024];
-        while let Ok(count @ 1..) = screen.read(&mut part) {
-            let _ = sender.send(String::from_utf8_lossy(&part[..count]).into_owned());
-        }
+    let mut terminal = Terminal::run(&line, |command| {
+        command.env("HOME", server.dir.path()).env("TERM", "xterm").env("NO_COLOR", "1");
+        command.env_remove("KVS_PASSWORD");
     });
-    // What was shown behind what was waited for last.
-    let mut shown = String::new();
-    let mut wait_for = |text: &str| {
-        while !shown.contains(text) {
-            let part = parts.recv_timeout(Duration::from_secs(30));
-            shown.push_str(&part.unwrap_or_else(|_| panic!("{text:?} is not in {shown:?}")));
-        }
-        shown = shown.split_once(text).unwrap().1.to_owned();
-    };
     let prompt = format!("{}> ", server.addr);
     let dialogue = [
         ("set city 'the value'\r", "\n"),
@@ -55,14 +25,14 @@ fn commands_are_asked_for_on_a_terminal() {
         // The key is completed.
         ("get ci\t\r", "the value"),
     ];
-    wait_for(&prompt);
+    terminal.wait_for(&prompt);
     for (typed, answer) in dialogue {
-        keys.write_all(typed.as_bytes()).unwrap();
-        wait_for(answer);
-        wait_for(&prompt);
+        terminal.press(typed);
+        terminal.wait_for(answer);
+        terminal.wait_for(&prompt);
     }
-    keys.write_all(b"quit\r").unwrap();
-    assert!(child.wait().unwrap().success());
+    terminal.press("quit\r");
+    assert!(terminal.end());
     let history = std::fs::read_to_string(server.path(".kvs-client-history")).unwrap();
     assert!(history.contains("set city 'the value'\n"), "{history}");
 }

@@ -3,26 +3,15 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::server::{Server, skip};
-
-/// Whether a command can be run; said aloud where not.
-fn is_there(command: &mut Command) -> bool {
-    let is_there = command.output().is_ok_and(|output| output.status.success());
-    if !is_there {
-        skip(&format!("{command:?} does not work here"));
-    }
-    is_there
-}
+use super::programs::{is_there, python};
+use super::server::Server;
 
 #[test]
 fn the_example_in_python_works() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // That of the system has the packages of the system.
-    let system = Path::new("/usr/bin/python3");
-    let python = if system.exists() { system } else { Path::new("python3") };
     let protobuf = ["-c", "import google.protobuf"];
     if !is_there(Command::new("protoc").arg("--version"))
-        || !is_there(Command::new(python).args(protobuf))
+        || !is_there(Command::new(python()).args(protobuf))
     {
         return;
     }
@@ -34,7 +23,7 @@ fn the_example_in_python_works() {
         .arg(root.join("proto/kvs.proto"))
         .status();
     assert!(made.unwrap().success());
-    let ran = Command::new(python)
+    let ran = Command::new(python())
         .arg(root.join("examples/client.py"))
         .arg(server.addr.to_string())
         .env("PYTHONPATH", out.path())

@@ -10,6 +10,8 @@ mod concurrent;
 #[cfg(test)]
 mod descriptors;
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod redis;
 #[cfg(test)]
 mod recorded;

@@ -16,9 +16,28 @@ const REPLIES: &str = include_str!("../redis/replies.txt");
 const DIFFERENT: [(&str, &str, &str); 1] =
     [("HELLO 2 SETNAME a FOO", "CLIENT GETNAME", r"$-1\r\n")];
 
-fn requests() -> impl Iterator<Item = &'static str> {
+/// The script, line by line.
+pub fn requests() -> impl Iterator<Item = &'static str> {
     let lines = COMMANDS.lines().chain(SERVER_COMMANDS.lines());
     lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// What is meant to be replied here to a line behind another, where it differs.
+pub fn different(before: &str, line: &str) -> Option<&'static str> {
+    let known = DIFFERENT.iter().find(|(last, it, _)| (*last, *it) == (before, line));
+    known.map(|(_, _, here)| *here)
+}
+
+/// A line as clients send it.
+pub fn request_of(line: &str) -> Vec<u8> {
+    let request = words(line.as_bytes()).unwrap();
+    let mut bytes = format!("*{}\r\n", request.len()).into_bytes();
+    for word in request {
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(&word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
 }
 
 #[test]
@@ -30,17 +49,9 @@ fn the_server_replies_as_redis_did() {
     let mut differing = Vec::new();
     let mut last = "";
     for (line, mut expected) in requests().zip(replies) {
-        let known = DIFFERENT.iter().find(|(before, it, _)| (*before, *it) == (last, line));
-        expected = known.map_or(expected, |(_, _, here)| here);
+        expected = different(last, line).unwrap_or(expected);
         last = line;
-        let request = words(line.as_bytes()).unwrap();
-        let mut bytes = format!("*{}\r\n", request.len()).into_bytes();
-        for word in request {
-            bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            bytes.extend_from_slice(&word);
-            bytes.extend_from_slice(b"\r\n");
-        }
-        stream.get_mut().write_all(&bytes).unwrap();
+        stream.get_mut().write_all(&request_of(line)).unwrap();
         let mut reply = Vec::new();
         read_reply(&mut stream, &mut reply);
         let found = reply.escape_ascii().to_string();
@@ -52,7 +63,7 @@ fn the_server_replies_as_redis_did() {
 }
 
 /// Reads a reply of RESP2 as it is.
-fn read_reply(stream: &mut BufReader<TcpStream>, reply: &mut Vec<u8>) {
+pub fn read_reply(stream: &mut BufReader<TcpStream>, reply: &mut Vec<u8>) {
     let start = reply.len();
     assert!(stream.read_until(b'\n', reply).unwrap() > 0, "the connection was closed");
     let line = String::from_utf8_lossy(&reply[start..]).trim_end().to_owned();
