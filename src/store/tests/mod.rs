@@ -59,6 +59,8 @@ mod ranges;
 #[cfg(test)]
 mod reader;
 #[cfg(test)]
+mod reader_backups;
+#[cfg(test)]
 mod reader_watches;
 #[cfg(test)]
 mod retained;
