@@ -18,6 +18,8 @@ pub(crate) fn start(config: &Config) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let log = fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
+    // It would be told on standard error, too: where that is closed, whoever logs would panic.
+    let log = log.log_internal_errors(false);
     // An error says that there is a log already.
     let _ = match config.log_format {
         LogFormat::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),

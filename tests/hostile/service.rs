@@ -2,14 +2,16 @@
 //! say of it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use super::client::Client;
-use super::process::PATIENCE;
+use super::client::{Client, End};
+use super::process::{PATIENCE, wait_until};
 use super::programs::{is_there, program, run};
-use super::server::Server;
+use super::server::{Server, command};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -80,6 +82,42 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(server.wait().code(), Some(1));
     server.start_again(&[]);
     Client::connect(&server).expect(b"STRLEN long\r\n", ":10485760\r\n");
+}
+
+/// A process that is killed when it is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whoever read its log is gone: that is no reason to serve no longer, or not to end.
+#[test]
+fn a_log_that_nobody_reads_any_more_ends_nothing_and_holds_up_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(&dir, "127.0.0.1:0", &["--log-level", "debug"]);
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut server = Killed(command.spawn().unwrap());
+    let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines();
+    let listening = log.find_map(|line| line.unwrap().split_once("listening on ")?.1.parse().ok());
+    let addr: SocketAddr = listening.unwrap();
+    drop(log);
+    for request in [b"SET k v\r\nQUIT\r\n".as_slice(), b"*x\r\n"] {
+        let mut client = Client { stream: TcpStream::connect(addr).unwrap() };
+        let (told, end) = client.tell(request);
+        assert!(!told.is_empty() && end == End::Closed);
+    }
+    let id = server.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let mut ended = None;
+    wait_until("it has ended", || {
+        ended = server.0.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert!(ended.unwrap().success());
 }
 
 #[test]
