@@ -23,7 +23,7 @@ pub(crate) fn provide(config: &Config) {
     let Some(raised) = raised(&limit, wanted) else {
         return;
     };
-    match setrlimit(Resource::Nofile, raised.clone()) {
+    match setrlimit(Resource::Nofile, raised) {
         Ok(()) => info!("the limit on open files is raised to {}", shown(raised.current)),
         Err(error) => warn!("cannot raise the limit on open files: {error}"),
     }
@@ -40,7 +40,7 @@ pub(crate) fn provide(config: &Config) {
 /// The limit to ask for; none: it is high enough.
 fn raised(limit: &Rlimit, wanted: u64) -> Option<Rlimit> {
     let is_enough = limit.current.is_none_or(|current| current >= wanted);
-    (!is_enough).then(|| Rlimit { current: limit.maximum, maximum: limit.maximum })
+    (!is_enough).then_some(Rlimit { current: limit.maximum, maximum: limit.maximum })
 }
 
 fn shown(limit: Option<u64>) -> String {
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(raised(&limit(Some(100), Some(500)), 100), None);
         assert_eq!(raised(&limit(None, None), 100), None);
         let full = limit(Some(500), Some(500));
-        assert_eq!(raised(&limit(Some(99), Some(500)), 100), Some(full.clone()));
+        assert_eq!(raised(&limit(Some(99), Some(500)), 100), Some(full));
         assert_eq!(raised(&limit(Some(99), Some(500)), 600), Some(full));
         assert_eq!(raised(&limit(Some(99), None), 100), Some(limit(None, None)));
     }
