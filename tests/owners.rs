@@ -15,14 +15,22 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use kvs::{Batch, Durability, KvsError, Options, ReadOnlyStore, Store};
 use tempfile::tempdir;
 
+#[path = "../src/store/tests/proof.rs"]
+mod proof;
+
 const PART: &str = "KVS_OWNERS_PART";
 const DIR: &str = "KVS_OWNERS_DIR";
 const QUICK_RACES: usize = 8;
 /// How often a reader must find something new.
 const QUICK_REFRESHES: u64 = 50;
 const LONG_REFRESHES: u64 = 5000;
-const QUICK_CYCLES: usize = 200;
-const LONG_CYCLES: usize = 1000;
+const QUICK_CYCLES: u64 = 200;
+const LONG_CYCLES: u64 = 1000;
+/// Cycles after which a process has all that it will ever need.
+const FIRST_CYCLES: u64 = 20;
+/// What the memory of a process may grow by over all cycles: an arena of the allocator, no more.
+const GROWTH_KIB_MAX: u64 = 4096;
+const FEW_DESCRIPTORS: u64 = 64;
 
 /// A part of a test in a process of its own, which does as it is told line by line.
 struct Part {
@@ -94,6 +102,7 @@ fn a_part_of_a_test() {
         "fork" => fork(dir),
         "write" => write(dir),
         "few descriptors" => few_descriptors(dir),
+        "no descriptors" => no_descriptors(dir),
         "descriptors" => descriptors(dir),
         other => panic!("there is no part {other}"),
     }
@@ -191,14 +200,18 @@ fn batches_seen(reader: &ReadOnlyStore) -> u64 {
     first
 }
 
+/// The limit of this process, which it can raise again.
 fn set_limit(descriptors: u64) {
-    let limit = libc::rlimit { rlim_cur: descriptors, rlim_max: descriptors };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a pointer to a limit that lives.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
+    limit.rlim_cur = descriptors.min(limit.rlim_max);
     // SAFETY: a pointer to a limit that lives.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
 }
 
 fn few_descriptors(dir: &Path) {
-    set_limit(64);
+    set_limit(FEW_DESCRIPTORS);
     for round in 0..5 {
         let store = Store::open(dir).unwrap();
         for key in 0..50 {
@@ -210,25 +223,77 @@ fn few_descriptors(dir: &Path) {
     }
 }
 
+/// Each segment takes a descriptor: writes until there is none left, goes on when there are more.
+fn no_descriptors(dir: &Path) {
+    set_limit(FEW_DESCRIPTORS);
+    let options = Options::new().segment_bytes(4096).durability(Durability::Os).compaction(false);
+    let store = options.open(dir).unwrap();
+    let value = vec![b'v'; 1000];
+    let set = |key: u64| store.set(format!("{key}"), &value);
+    let written = (0..1000).take_while(|key| match set(*key) {
+        Ok(_) => true,
+        Err(KvsError::Io { source, .. }) if source.raw_os_error() == Some(libc::EMFILE) => false,
+        Err(other) => panic!("{other:?}"),
+    });
+    let written = u64::try_from(written.count()).unwrap();
+    assert!((100..1000).contains(&written), "{written}");
+    let check = |store: &Store, keys: u64| {
+        for key in 0..keys {
+            let found = store.get(format!("{key}")).unwrap();
+            assert_eq!(found.as_deref(), Some(&value[..]), "key {key} of {keys}");
+        }
+        assert_eq!(store.len(), keys);
+    };
+    check(&store, written);
+    set_limit(1024);
+    (written..2 * written).for_each(|key| _ = set(key).unwrap());
+    check(&store, 2 * written);
+    store.close().unwrap();
+    set_limit(FEW_DESCRIPTORS);
+    let refused = options.open(dir).unwrap_err();
+    assert!(refused.to_string().contains("Too many open files"), "{refused}");
+    set_limit(1024);
+    let store = options.open(dir).unwrap();
+    check(&store, 2 * written);
+    store.close().unwrap();
+}
+
+/// Descriptors and threads of this process.
+fn taken() -> [usize; 2] {
+    ["fd", "task"].map(|name| fs::read_dir(format!("/proc/self/{name}")).unwrap().count())
+}
+
+/// The memory that this process has, in KiB.
+fn resident_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 fn descriptors(dir: &Path) {
-    let long = env::var_os("KVS_PROOF_SECONDS").is_some();
-    let cycles = if long { LONG_CYCLES } else { QUICK_CYCLES };
+    let cycles = cycles();
     let options = Options::new().segment_bytes(4096).durability(Durability::Os).ballast_bytes(0);
-    let count = || fs::read_dir("/proc/self/fd").unwrap().count();
-    cycle(&options, dir, 0);
-    let before = count();
-    for number in 1..=cycles {
-        cycle(&options, dir, number);
-    }
-    assert_eq!(count(), before, "after {cycles} cycles");
+    (0..FIRST_CYCLES).for_each(|number| cycle(&options, dir, number));
+    let (before, before_kib) = (taken(), resident_kib());
+    (0..cycles).for_each(|number| cycle(&options, dir, number));
+    assert_eq!(taken(), before, "descriptors and threads after {cycles} cycles");
+    let growth_kib = resident_kib().saturating_sub(before_kib);
+    assert!(growth_kib < GROWTH_KIB_MAX, "{growth_kib} KiB in {cycles} cycles");
     answer(&format!("{cycles} cycles"));
 }
 
+/// Of one process.
+fn cycles() -> u64 {
+    if env::var_os("KVS_PROOF_SECONDS").is_some() { LONG_CYCLES } else { QUICK_CYCLES }
+}
+
 /// Opens and closes; sometimes what is opened has a torn tail, sometimes it is compacted.
-fn cycle(options: &Options, dir: &Path, number: usize) {
+fn cycle(options: &Options, dir: &Path, number: u64) {
     let store = options.open(dir).unwrap();
     for key in 0..4 {
-        store.set(format!("{key}"), vec![b'v'; 300 + number % 7]).unwrap();
+        store
+            .set(format!("{key}"), vec![b'v'; 300 + usize::try_from(number % 7).unwrap()])
+            .unwrap();
     }
     if number.is_multiple_of(10) {
         store.compact().unwrap();
@@ -353,15 +418,24 @@ fn two_opens_of_one_process_share_the_store() {
 }
 
 #[test]
-fn no_descriptor_is_left_behind() {
-    let dir = tempdir().unwrap();
-    let mut part = Part::start("descriptors", dir.path());
-    assert!(part.answer().ends_with("cycles"));
-    part.end();
+fn no_descriptor_thread_or_memory_is_left_behind() {
+    proof::prove("owners::cycles", cycles(), |_| {
+        let dir = tempdir().unwrap();
+        let mut part = Part::start("descriptors", dir.path());
+        assert_eq!(part.answer(), format!("{} cycles", cycles()));
+        part.end();
+        Ok(cycles())
+    });
 }
 
 #[test]
 fn sixty_four_descriptors_are_enough() {
     let dir = tempdir().unwrap();
     Part::start("few descriptors", dir.path()).end();
+}
+
+#[test]
+fn descriptors_that_run_out_lose_nothing() {
+    let dir = tempdir().unwrap();
+    Part::start("no descriptors", dir.path()).end();
 }

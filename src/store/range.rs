@@ -1,8 +1,8 @@
 //! Keys in order: ranges and prefixes, forward and backward, on a snapshot.
 //!
 //! With the ordered index, keys are copied out of it some at a time, and their records are looked
-//! up and asked for some ahead. With the hash index there is no order to go by: all keys of the range are read
-//! from the log and sorted first.
+//! up and asked for some ahead. With the hash index there is no order to go by: all keys of the
+//! range are read from the log and sorted first.
 
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};

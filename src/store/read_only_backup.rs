@@ -28,8 +28,8 @@ impl ReadOnlyStore {
     ///
     /// # Errors
     /// As [`Store::backup`](crate::Store::backup), without
-    /// [`KvsError::Closed`](crate::KvsError::Closed); an earlier backup in it is as it was. What the
-    /// owner compacts meanwhile stays readable here. It can be too fast for opening a reader or
+    /// [`KvsError::Closed`](crate::KvsError::Closed); an earlier backup in it is as it was. What
+    /// the owner compacts meanwhile stays readable here. It can be too fast for opening a reader or
     /// refreshing it: then those answer [`KvsError::Unsettled`](crate::KvsError::Unsettled).
     ///
     /// ```

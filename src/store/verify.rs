@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::damage::{Damage, Suspect, note};
 use super::disk::{Access, Disk, DiskLock, read_full_at};
 use super::hash::Hasher;
-use super::hint::{Builder, Subject};
+use super::hint::{Builder, HEAD_BYTES, Subject};
 use super::manifest::{Manifest, Named, State};
 use super::names;
 use super::notice::lock_directory;
@@ -57,7 +57,8 @@ pub struct VerifyReport {
 /// Reads every record of every segment and hint of a store that nobody has open, and checks
 /// checksums, batches, seals and lengths. `progress` is called now and then.
 ///
-/// An unfinished tail of the log, as a crash leaves it, is no damage: the next open cuts it off.
+/// An unfinished tail of the log or an unfinished hint, as a crash leaves them, are no damage: the
+/// next open cuts off the tail, and writes the hint again.
 ///
 /// On a file system that is mounted read-only, or where this user may not write to the file
 /// `LOCK`, the directory is read without its lock: then it is for the caller to know that nobody
@@ -198,7 +199,8 @@ fn verify_segment(
     Ok(())
 }
 
-/// A hint must be what a scan of its segment gives; that there is none is all right.
+/// A hint must be what a scan of its segment gives; that there is none is all right, and so is one
+/// that is not finished, as a crash leaves it: it has no head yet.
 pub(crate) fn verify_hint(
     shelf: &Shelf,
     segment: &Segment,
@@ -215,7 +217,8 @@ pub(crate) fn verify_hint(
     let read = read.map_err(|error| KvsError::io("read", &path, error))?;
     report.bytes += read as u64;
     found.truncate(read);
-    if found != expected {
+    let head = found.get(..HEAD_BYTES).unwrap_or(&found);
+    if found != expected && head.iter().any(|byte| *byte != 0) {
         let differs = found.iter().zip(&expected).take_while(|(a, b)| a == b).count() as u64;
         report.damage.push(Damage {
             path,

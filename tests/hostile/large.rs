@@ -62,7 +62,6 @@ fn a_value_that_is_only_announced_takes_no_memory() {
 
 /// Short requests that make long values are not all carried out in memory at once.
 #[test]
-#[ignore = "what the steps of a run write is not bounded together"]
 fn values_that_are_made_long_take_no_more_memory_than_a_few_of_them() {
     const REQUESTS: usize = 40;
     let server = Server::start(&[]);

@@ -93,7 +93,6 @@ fn half_a_request_is_waited_for_and_then_no_more() {
 
 /// A request has its time as a whole, not each of its bytes.
 #[test]
-#[ignore = "the time begins anew with each byte"]
 fn a_request_that_trickles_in_has_its_time_as_a_whole() {
     let server = Server::start(&["--request-timeout-ms", "1000"]);
     let mut slow = Client::connect(&server);

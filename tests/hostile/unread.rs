@@ -109,7 +109,6 @@ fn many_that_pipeline_and_do_not_read_leave_room_for_others() {
 
 /// Whoever reads late gets everything, also where a connection may hold little.
 #[test]
-#[ignore = "values are read 4 MiB at a time, whatever a connection may hold"]
 fn who_reads_is_not_put_out_however_little_a_connection_may_hold() {
     let limits = ["--output-high-water-bytes", "262144", "--value-bytes-max", "1048576"];
     let most = ["--output-bytes-per-connection-max", "2097152"];
@@ -154,7 +153,6 @@ fn most_bytes(server: &Server, work: impl FnOnce() + Send) -> u64 {
 
 /// One request whose reply is larger than a connection may hold: it must not be made first.
 #[test]
-#[ignore = "the replies of MGET, EXEC and GetMany are made before they are compared with a limit"]
 fn one_reply_is_no_larger_than_a_connection_may_hold() {
     const VALUES: usize = 2000;
     let server = start();

@@ -16,6 +16,7 @@ use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::store::group::{Commits, Look};
 use crate::store::hash::KeyHash;
+use crate::store::hint::HEAD_BYTES;
 use crate::store::names;
 use crate::store::salvage::salvage_on;
 use crate::store::sim_disk::SimDisk;
@@ -295,4 +296,30 @@ pub fn random_bytes_in_a_damaged_range_are_passed_quickly() {
     // Checksums over every length that the bytes state would take minutes.
     let report = verify_on(Arc::new(disk), Path::new(DIRECTORY), &mut |_| ()).unwrap();
     assert_eq!((report.records, report.damage.len()), (1, 1), "{report:?}");
+}
+
+#[test]
+pub fn a_hint_that_a_crash_left_unfinished_is_no_damage() {
+    let scene = Scene::new();
+    scene.set("key", "value");
+    let hint = Scene::hint(scene.rotate());
+    // A hint counts only for a segment that the manifest calls sealed.
+    let scene = scene.reopen();
+    scene.write_hints();
+    let disk = scene.die();
+    let whole = disk.bytes(&hint).unwrap();
+    let damaged_places = |bytes: &[u8]| {
+        disk.set_bytes(&hint, bytes.to_vec());
+        let report = verify_on(Arc::new(disk.fork()), Path::new(DIRECTORY), &mut |_| ());
+        report.unwrap().damage.len()
+    };
+    assert_eq!(damaged_places(&whole), 0);
+    // The head is written last.
+    let unfinished = [&[0; HEAD_BYTES], &whole[HEAD_BYTES..]].concat();
+    for len in [0, HEAD_BYTES, HEAD_BYTES + 1, whole.len()] {
+        assert_eq!(damaged_places(&unfinished[..len]), 0, "{len} bytes without a head");
+    }
+    for len in [1, HEAD_BYTES, whole.len() - 1] {
+        assert_eq!(damaged_places(&whole[..len]), 1, "{len} bytes");
+    }
 }
