@@ -164,8 +164,9 @@ async fn serve(
         speaks(Protocol::Resp);
         resp_session::serve(&mut link).await
     };
-    link.end().await;
-    if matches!(served, Err(Broken::Closed(CloseReason::Protocol))) {
+    let is_misunderstood = matches!(served, Err(Broken::Closed(CloseReason::Protocol)));
+    link.end(served.is_ok() || is_misunderstood).await;
+    if is_misunderstood {
         link.drain().await;
     }
     served
