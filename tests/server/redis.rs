@@ -209,3 +209,18 @@ fn a_password_is_asked_for() {
     stream.write_all(request.as_bytes()).unwrap();
     assert_eq!(read_all(&mut stream), "-ERR Protocol error: unauthenticated multibulk length\r\n");
 }
+
+/// Matching it would take the time of 10^10 steps.
+#[test]
+fn a_pattern_that_takes_too_long_is_an_error() {
+    let server = Server::start(&[]);
+    let mut stream = server.connect();
+    let key = "a".repeat(200_000);
+    expect(&mut stream, &format!("*3\r\n$3\r\nSET\r\n$200000\r\n{key}\r\n$1\r\nv\r\n"), "+OK\r\n");
+    let pattern = format!("*{}b", "a".repeat(99_998));
+    let error = "-ERR the pattern takes too long on a long key\r\n";
+    expect(&mut stream, &format!("*2\r\n$4\r\nKEYS\r\n$100000\r\n{pattern}\r\n"), error);
+    let scan = format!("*4\r\n$4\r\nSCAN\r\n$1\r\n0\r\n$5\r\nMATCH\r\n$100000\r\n{pattern}\r\n");
+    expect(&mut stream, &scan, error);
+    expect(&mut stream, "KEYS b*\r\n", "*0\r\n");
+}
