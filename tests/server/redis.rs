@@ -224,3 +224,26 @@ fn a_pattern_that_takes_too_long_is_an_error() {
     expect(&mut stream, &scan, error);
     expect(&mut stream, "KEYS b*\r\n", "*0\r\n");
 }
+
+/// Only a second signal ends a server that waits for somebody.
+#[test]
+fn a_second_shutdown_hurries_nobody() {
+    let mut server = Server::start(&["--value-bytes-max", "16000000"]);
+    let (mut slow, mut one, mut other) = (server.connect(), server.connect(), server.connect());
+    let value = "v".repeat(16_000_000);
+    expect(
+        &mut slow,
+        &format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16000000\r\n{value}\r\n"),
+        "+OK\r\n",
+    );
+    expect(&mut other, "PING\r\n", "+PONG\r\n");
+    slow.write_all(b"GET k\r\n").unwrap();
+    let mut head = [0; 11];
+    slow.read_exact(&mut head).unwrap();
+    // Both requests are there before the first is answered.
+    one.write_all(b"SHUTDOWN\r\n").unwrap();
+    other.write_all(b"SHUTDOWN\r\n").unwrap();
+    assert_eq!(read_all(&mut one) + &read_all(&mut other), "");
+    assert_eq!(read_all(&mut slow).len(), 16_000_000 + 2);
+    assert!(server.wait().success());
+}

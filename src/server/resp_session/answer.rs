@@ -158,7 +158,7 @@ impl Session {
             return Flow::GoOn;
         }
         tracing::info!(client = %self.peer.addr, "a client has asked for the end");
-        self.shared.shutdown.request();
+        self.shared.shutdown.begin();
         Flow::Quit
     }
 }
