@@ -247,3 +247,18 @@ fn a_second_shutdown_hurries_nobody() {
     assert_eq!(read_all(&mut slow).len(), 16_000_000 + 2);
     assert!(server.wait().success());
 }
+
+#[test]
+fn a_client_that_ends_itself_does_nothing_more() {
+    let server = Server::start(&[]);
+    for kill in ["CLIENT KILL TYPE normal SKIPME no", "CLIENT KILL ID 2 SKIPME no"] {
+        let mut stream = server.connect();
+        stream.write_all(format!("{kill}\r\nSET after 1\r\n").as_bytes()).unwrap();
+        assert_eq!(read_all(&mut stream), ":1\r\n", "to {kill}");
+    }
+    let mut stream = server.connect();
+    let own = stream.local_addr().unwrap();
+    stream.write_all(format!("CLIENT KILL {own}\r\nSET after 1\r\n").as_bytes()).unwrap();
+    assert_eq!(read_all(&mut stream), "+OK\r\n");
+    expect(&mut server.connect(), "EXISTS after\r\n", ":0\r\n");
+}

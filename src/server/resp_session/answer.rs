@@ -22,7 +22,7 @@ impl Session {
             Command::Auth(credentials) => self.auth(&credentials),
             Command::Select(_) => self.replies.ok(),
             Command::Time => self.time(),
-            Command::Client(command) => self.client(command),
+            Command::Client(command) => return self.client(command),
             Command::Introspect(introspection) => introspection.answer(&mut self.replies),
             Command::Config(command) => self.config(command),
             Command::Info(sections) => self.info(&sections).await,
