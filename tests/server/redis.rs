@@ -262,3 +262,22 @@ fn a_client_that_ends_itself_does_nothing_more() {
     assert_eq!(read_all(&mut stream), "+OK\r\n");
     expect(&mut server.connect(), "EXISTS after\r\n", ":0\r\n");
 }
+
+#[test]
+fn a_client_chooses_which_replies_it_gets() {
+    let server = Server::start(&[]);
+    let (skip, on) = ("CLIENT REPLY SKIP\r\n", "CLIENT REPLY ON\r\n");
+    let off = "CLIENT REPLY OFF\r\n";
+    let cases = [
+        (format!("{skip}ECHO A\r\nECHO B\r\n"), "$1\r\nB\r\n"),
+        (format!("{skip}{skip}ECHO A\r\nECHO B\r\n"), "$1\r\nB\r\n"),
+        (format!("{skip}{on}ECHO B\r\n"), "+OK\r\n$1\r\nB\r\n"),
+        (format!("{off}ECHO A\r\n{skip}ECHO B\r\n{on}ECHO C\r\n"), "+OK\r\n$1\r\nC\r\n"),
+        (format!("{skip}{off}{on}ECHO C\r\n"), "+OK\r\n$1\r\nC\r\n"),
+    ];
+    for (requests, replies) in cases {
+        let mut stream = server.connect();
+        stream.write_all(format!("{requests}QUIT\r\n").as_bytes()).unwrap();
+        assert_eq!(read_all(&mut stream), format!("{replies}+OK\r\n"), "to {requests:?}");
+    }
+}

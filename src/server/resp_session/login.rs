@@ -76,7 +76,7 @@ impl Session {
         self.transaction = None;
         self.watched.clear();
         self.is_muted = false;
-        self.skipped = 0;
+        (self.skips_next, self.skips_this) = (false, false);
         self.set_known(self.shared.password.is_none());
         self.replies.set_version(RespVersion::Two);
         let mut about = self.peer.about();

@@ -108,8 +108,9 @@ struct Session {
     transaction: Option<Transaction>,
     watched: Vec<Watched>,
     is_muted: bool,
-    /// Replies to so many commands are not sent.
-    skipped: u8,
+    /// Whether the reply to the next request is not sent, and whether that to this one is not.
+    skips_next: bool,
+    skips_this: bool,
 }
 
 impl Session {
@@ -129,7 +130,8 @@ impl Session {
             transaction: None,
             watched: Vec::new(),
             is_muted: false,
-            skipped: 0,
+            skips_next: false,
+            skips_this: false,
         }
     }
 
@@ -192,7 +194,7 @@ impl Session {
     /// wait for those steps is the answer.
     fn take(&mut self, request: Vec<Bytes>) -> Option<Held> {
         let is_usual =
-            self.is_known && self.transaction.is_none() && !self.is_muted && self.skipped == 0;
+            self.is_known && self.transaction.is_none() && !self.is_muted && !self.skips_next;
         let spec = match table::resolve(&request) {
             Ok(spec) if is_usual => spec,
             _ => return Some(Held::Request(request)),
@@ -212,6 +214,7 @@ impl Session {
     async fn take_otherwise(&mut self, request: Vec<Bytes>) -> Flow {
         let before = self.replies.bytes().len();
         let was_muted = self.is_muted;
+        self.skips_this = std::mem::take(&mut self.skips_next);
         let number = request.first().and_then(|name| table::number(name));
         let mut flow = Flow::GoOn;
         match table::resolve(&request) {
@@ -236,29 +239,23 @@ impl Session {
                 parsed => flow = self.do_alone(spec, number, parsed).await,
             },
         }
-        self.mute(before, was_muted);
-        flow
-    }
-
-    /// Takes back replies that the client does not want.
-    fn mute(&mut self, before: usize, was_muted: bool) {
-        if self.skipped > 0 {
-            self.skipped -= 1;
-            self.replies.bytes().truncate(before);
-        } else if self.is_muted && was_muted {
+        // The client does not want it.
+        if std::mem::take(&mut self.skips_this) || self.is_muted && was_muted {
             self.replies.bytes().truncate(before);
         }
+        flow
     }
 
     fn set_reply_mode(&mut self, mode: ReplyMode) {
         match mode {
             ReplyMode::On => {
-                self.is_muted = false;
+                // This is answered in any case.
+                (self.is_muted, self.skips_this) = (false, false);
                 self.replies.ok();
             }
             ReplyMode::Off => self.is_muted = true,
-            // The next one; this one says nothing in any case.
-            ReplyMode::Skip if !self.is_muted => self.skipped = 1,
+            // This one says nothing in any case.
+            ReplyMode::Skip if !self.is_muted => self.skips_next = true,
             ReplyMode::Skip => {}
         }
     }
