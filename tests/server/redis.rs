@@ -281,3 +281,23 @@ fn a_client_chooses_which_replies_it_gets() {
         assert_eq!(read_all(&mut stream), format!("{replies}+OK\r\n"), "to {requests:?}");
     }
 }
+
+#[test]
+fn memory_is_not_said_to_be_durable() {
+    for (engine, appendonly) in [("memory", "no"), ("kvs", "yes")] {
+        let server = Server::start(&["--engine", engine]);
+        let mut stream = server.connect();
+        let local = match appendonly {
+            "yes" => "*2\r\n:1\r\n:0\r\n",
+            _ => "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.\r\n",
+        };
+        expect(&mut stream, "WAITAOF 1 0 0\r\n", local);
+        expect(&mut stream, "WAITAOF 0 0 0\r\n", "*2\r\n:0\r\n:0\r\n");
+        let parameter =
+            format!("*2\r\n$10\r\nappendonly\r\n${}\r\n{appendonly}\r\n", appendonly.len());
+        expect(&mut stream, "CONFIG GET appendonly\r\n", &parameter);
+        stream.write_all(b"INFO persistence\r\nQUIT\r\n").unwrap();
+        let enabled = format!("aof_enabled:{}\r\n", u8::from(appendonly == "yes"));
+        assert!(read_all(&mut stream).contains(&enabled), "{engine}");
+    }
+}

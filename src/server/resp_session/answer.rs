@@ -64,9 +64,7 @@ impl Session {
                 Err(error) => self.fail(&error),
             },
             Command::BgSave => self.in_background(Work::Save, "Background saving started"),
-            Command::BgRewriteAof => {
-                self.in_background(Work::Compact, "Background append only file rewriting started")
-            }
+            Command::BgRewriteAof => self.begin_compaction(),
             Command::LastSave => {
                 let seconds = self.shared.last_save_s.load(Ordering::Relaxed);
                 self.replies.integer(i64::try_from(seconds).unwrap_or(i64::MAX));
@@ -76,6 +74,12 @@ impl Session {
     }
 
     async fn wait_aof(&mut self, local: bool) {
+        // There is no log that could have it.
+        if local && !self.shared.engine.capabilities().durable {
+            let text =
+                "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+            return self.replies.error(&ReplyError::new(text));
+        }
         if local && let Err(error) = self.save().await {
             return self.fail(&error);
         }
@@ -90,6 +94,15 @@ impl Session {
         Ok(())
     }
 
+    /// One at a time: each goes over all data.
+    fn begin_compaction(&mut self) {
+        if self.shared.is_compacting.swap(true, Ordering::Relaxed) {
+            let text = "ERR Background append only file rewriting already in progress";
+            return self.replies.error(&ReplyError::new(text));
+        }
+        self.in_background(Work::Compact, "Background append only file rewriting started");
+    }
+
     fn in_background(&mut self, work: Work, reply: &str) {
         let shared = std::sync::Arc::clone(&self.shared);
         tokio::spawn(async move {
@@ -97,6 +110,9 @@ impl Session {
                 Work::Save => shared.engine.sync().await,
                 Work::Compact => shared.engine.compact().await,
             };
+            if matches!(work, Work::Compact) {
+                shared.is_compacting.store(false, Ordering::Relaxed);
+            }
             match (done, work) {
                 (Ok(()), Work::Save) => {
                     shared.last_save_s.store(unix_time().as_secs(), Ordering::Relaxed);

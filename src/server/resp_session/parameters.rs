@@ -58,6 +58,7 @@ impl Session {
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let config = &self.shared.config;
+        let is_durable = self.shared.engine.capabilities().durable;
         let appendfsync = match config.durability() {
             Durability::Always => "always",
             Durability::Interval(_) => "everysec",
@@ -65,7 +66,7 @@ impl Session {
         };
         vec![
             ("appendfsync", appendfsync.to_owned()),
-            ("appendonly", "yes".to_owned()),
+            ("appendonly", if is_durable { "yes" } else { "no" }.to_owned()),
             ("bind", config.addr.ip().to_string()),
             ("databases", "1".to_owned()),
             ("dir", config.dir.display().to_string()),
