@@ -40,6 +40,8 @@ pub async fn run(started: Started) {
                 Ok((stream, addr)) => {
                     let (shared, tls) = (Arc::clone(&shared), tls.clone());
                     accept(&mut connections, shared, tls, stream, addr);
+                    // Where one comes after the other, this is the only turn of those that ended.
+                    while connections.try_join_next().is_some() {}
                 }
                 Err(error) => pause(&shared, &error).await,
             },
