@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use super::config::Config;
 use super::execute::{Bounds, execute};
+use super::failure_log;
 use super::link::{Awaited, Broken, Link, Turn};
 use super::metrics::{CloseReason, Protocol};
 use super::peer::Peer;
@@ -335,7 +336,7 @@ impl Session {
 
     /// Says that an engine has failed.
     fn fail(&mut self, error: &crate::KvsError) {
-        tracing::warn!(client = %self.peer.addr, "{error}");
+        failure_log::note(error, |_| {});
         self.replies.error(&reply_error(error));
     }
 }

@@ -11,7 +11,8 @@ use super::{Flow, Session};
 use crate::protocol::resp::table::{Flag, Spec};
 use crate::protocol::resp::{Command, ReplyError, StringStep};
 use crate::server::execute::Bounds;
-use crate::server::step::Replies;
+use crate::server::failure_log;
+use crate::server::step::{Replies, Step};
 use crate::server::steps::reply_error;
 use crate::server::transaction::{Watched, execute_as_one};
 
@@ -163,6 +164,7 @@ impl Session {
             }
             // What came before is done, so each has a reply of its own.
             Err(error) => {
+                failure_log::note(&error, |keys| steps.iter().for_each(|step| step.writes(keys)));
                 steps.iter().for_each(|_| self.replies.error(&reply_error(&error)));
                 return true;
             }
