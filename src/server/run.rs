@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::link::{Awaited, Broken, Link, Transport, Turn};
 use super::listener;
 use super::metrics::{CloseReason, Protocol, RefusalReason};
-use super::peer::Entered;
+use super::peer::{Entered, Order};
 use super::proto_session;
 use super::resp_session;
 use super::serve::Started;
@@ -105,6 +105,9 @@ fn accept(
         let connected = shared.metrics.connected();
         let served = serve(&shared, tls, stream, &entered, |protocol| connected.speaks(protocol));
         match served.await {
+            Ok(()) if entered.peer.order() == Order::Finish => {
+                shared.metrics.closed(CloseReason::Shutdown);
+            }
             Ok(()) | Err(Broken::Io) => {}
             Err(Broken::Closed(reason)) => {
                 debug!(client = %addr, "closed: {}", reason.name());

@@ -301,3 +301,29 @@ fn memory_is_not_said_to_be_durable() {
         assert!(read_all(&mut stream).contains(&enabled), "{engine}");
     }
 }
+
+#[test]
+fn errors_of_steps_are_counted() {
+    let server = Server::start(&["--value-bytes-max", "16"]);
+    let mut stream = server.connect();
+    let error = "-ERR value is not an integer or out of range\r\n";
+    let too_large = "-ERR the value has 17 bytes; the limit is 16\r\n";
+    expect(
+        &mut stream,
+        "SET s -ERR\r\nGET s\r\nINCR s\r\nINCR n\r\nAPPEND s 0123456789012\r\nWAITAOF 1 -1 0\r\n",
+        &format!(
+            "+OK\r\n$4\r\n-ERR\r\n{error}:1\r\n{too_large}-ERR value is out of range, must be \
+             positive\r\n"
+        ),
+    );
+    stream.write_all(b"INFO commandstats\r\nQUIT\r\n").unwrap();
+    let stats = read_all(&mut stream);
+    let failed = |name: &str| {
+        let prefix = format!("cmdstat_{name}:");
+        let line = stats.lines().find(|line| line.starts_with(&prefix));
+        line.and_then(|line| line.rsplit('=').next()).map(str::to_owned)
+    };
+    for (name, count) in [("get", "0"), ("set", "0"), ("incr", "1"), ("append", "1")] {
+        assert_eq!(failed(name).as_deref(), Some(count), "{name}: {stats}");
+    }
+}

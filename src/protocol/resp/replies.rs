@@ -42,13 +42,15 @@ impl RespVersion {
 pub struct RespReplies {
     bytes: Vec<u8>,
     version: RespVersion,
+    /// Errors so far, those that were taken back included.
+    errors: usize,
 }
 
 impl RespReplies {
     /// No replies yet.
     #[must_use]
     pub fn new(version: RespVersion) -> RespReplies {
-        RespReplies { bytes: Vec::new(), version }
+        RespReplies { bytes: Vec::new(), version, errors: 0 }
     }
 
     /// How the next replies are encoded.
@@ -68,6 +70,11 @@ impl RespReplies {
         &self.bytes
     }
 
+    /// How many errors were encoded, also if they are no longer there.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors
+    }
+
     /// `OK`.
     pub fn ok(&mut self) {
         self.bytes.extend_from_slice(b"+OK\r\n");
@@ -85,6 +92,7 @@ impl RespReplies {
 
     /// An error with this text: a code in capitals, a blank and what is wrong.
     pub fn error_text(&mut self, text: &[u8]) {
+        self.errors = self.errors.wrapping_add(1);
         self.line(b'-', text);
     }
 

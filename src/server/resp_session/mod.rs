@@ -5,6 +5,7 @@
 
 mod answer;
 mod clients;
+mod failed;
 mod info;
 mod keyspace;
 mod login;
@@ -277,9 +278,13 @@ impl Session {
         };
         let begun = Instant::now();
         self.peer.about().last_command = spec.name();
+        let before = self.replies.bytes().len();
         let flow = self.answer(command).await;
         if let Some(number) = number {
-            self.record(number, begun, || vec![Bytes::from_static(spec.name().as_bytes())]);
+            self.record(spec, number, begun);
+            if self.replies.bytes().get(before) == Some(&b'-') {
+                self.shared.metrics.record_error(number);
+            }
         }
         flow
     }
@@ -294,13 +299,21 @@ impl Session {
     /// Executes steps, until all are done or there are more than so many bytes of replies more.
     async fn execute_steps(&mut self, reply_bytes_max: usize) {
         let begun = Instant::now();
-        let limit = self.replies.bytes().len().saturating_add(reply_bytes_max);
+        let (before, errors) = (self.replies.bytes().len(), self.replies.errors());
+        let limit = before.saturating_add(reply_bytes_max);
         let bounds = Bounds::new(&self.shared.config, limit);
         let engine = &*self.shared.engine;
         let done = execute(engine, &self.steps, &mut self.replies, bounds).await;
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         for number in self.commands.iter().take(done) {
             self.shared.metrics.record(*number, nanos);
+        }
+        // Most have none, and need not be looked at.
+        if self.replies.errors() != errors {
+            let replies = self.replies.as_bytes().get(before..).unwrap_or_default();
+            let failed = self.commands.iter().zip(failed::which_failed(replies));
+            let failed = failed.filter(|(_, is_error)| *is_error);
+            failed.for_each(|(number, _)| self.shared.metrics.record_error(*number));
         }
         // One line for all of them: nobody knows which was the slow one.
         if self.shared.slow_log.is_slow(nanos / 1000)
@@ -326,11 +339,12 @@ impl Session {
         }
     }
 
-    fn record(&self, number: usize, begun: Instant, arguments: impl FnOnce() -> Vec<Bytes>) {
+    fn record(&self, spec: &'static Spec, number: usize, begun: Instant) {
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.shared.metrics.record(number, nanos);
-        if self.shared.slow_log.is_slow(nanos / 1000) {
-            note_slow(&self.shared, &self.peer, nanos / 1000, arguments);
+        if self.shared.slow_log.is_slow(nanos / 1000) && !spec.has(Flag::SkipSlowlog) {
+            let name = || vec![Bytes::from_static(spec.name().as_bytes())];
+            note_slow(&self.shared, &self.peer, nanos / 1000, name);
         }
     }
 
