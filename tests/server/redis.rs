@@ -327,3 +327,12 @@ fn errors_of_steps_are_counted() {
         assert_eq!(failed(name).as_deref(), Some(count), "{name}: {stats}");
     }
 }
+
+#[test]
+fn what_a_stranger_may_send_can_be_raised() {
+    let more = ["--unauthenticated-arguments-max", "20"];
+    let server = Server::start_with(&more, &[("KVS_PASSWORD", "secret")]);
+    let mut stream = server.connect();
+    let request = format!("*11\r\n{}", "$3\r\nGET\r\n".repeat(11));
+    expect(&mut stream, &request, "-ERR wrong number of arguments for 'get' command\r\n");
+}

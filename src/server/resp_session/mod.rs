@@ -364,10 +364,12 @@ fn limits(config: &Config, is_known: bool) -> RequestLimits {
     if is_known {
         return limits;
     }
+    // What is configured may be more than usual.
+    limits = limits.before_login();
     limits.arguments_max = config.unauthenticated_arguments_max;
     limits.argument_bytes_max = config.unauthenticated_argument_bytes_max;
     limits.buffer_bytes_max = config.unauthenticated_buffer_bytes_max;
-    limits.before_login()
+    limits
 }
 
 /// The most steps that are gathered.
