@@ -336,3 +336,13 @@ fn what_a_stranger_may_send_can_be_raised() {
     let request = format!("*11\r\n{}", "$3\r\nGET\r\n".repeat(11));
     expect(&mut stream, &request, "-ERR wrong number of arguments for 'get' command\r\n");
 }
+
+#[test]
+fn a_parameter_is_set_once() {
+    let server = Server::start(&[]);
+    let mut stream = server.connect();
+    let error = "-ERR CONFIG SET failed (possibly related to argument 'save') - duplicate \
+                 parameter\r\n";
+    expect(&mut stream, "CONFIG SET save \"\" save \"\"\r\n", error);
+    expect(&mut stream, "CONFIG SET save \"\"\r\nECHO a\0b\r\n", "+OK\r\n$1\r\na\r\n");
+}

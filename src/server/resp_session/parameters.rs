@@ -1,5 +1,7 @@
 //! `CONFIG`: the parameters that tools ask for, as far as there is something of the kind.
 
+use std::collections::HashSet;
+
 use super::Session;
 use crate::options::Durability;
 use crate::protocol::glob;
@@ -35,6 +37,7 @@ impl Session {
     /// What is as it is set to is accepted; anything else needs the configuration of the server.
     fn set_parameters(&mut self, pairs: &[bytes::Bytes]) {
         let all = self.parameters();
+        let mut seen = HashSet::new();
         for pair in pairs.chunks(2) {
             let [name, value] = pair else {
                 return self.replies.error(&ReplyError::SYNTAX);
@@ -42,6 +45,10 @@ impl Session {
             let known = all.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
             let shown = String::from_utf8_lossy(name);
             let error = match known {
+                Some((known, _)) if !seen.insert(*known) => format!(
+                    "ERR CONFIG SET failed (possibly related to argument '{shown}') - duplicate \
+                     parameter"
+                ),
                 Some((_, is)) if is.as_bytes() == &value[..] => continue,
                 Some(_) => format!(
                     "ERR CONFIG SET failed (possibly related to argument '{shown}') - can't set \
