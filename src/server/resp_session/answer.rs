@@ -57,8 +57,8 @@ impl Session {
                 Err(error) => self.fail(&error),
             },
             // There are no replicas, so there is nothing to wait for.
-            Command::Wait { .. } => self.replies.integer(0),
-            Command::WaitAof { local, .. } => self.wait_aof(local).await,
+            Command::Wait => self.replies.integer(0),
+            Command::WaitAof { local } => self.wait_aof(local).await,
             Command::Save => match self.save().await {
                 Ok(()) => self.replies.ok(),
                 Err(error) => self.fail(&error),
@@ -160,8 +160,8 @@ impl Session {
 
     /// Begins the end of the server. Connections, this one too, are told to finish.
     async fn shut_down(&mut self, shutdown: Shutdown) -> Flow {
-        let Shutdown::Begin { save, force, .. } = shutdown else {
-            self.replies.error(&ReplyError::new("ERR No shutdown in progress."));
+        let Shutdown::Begin { save, force } = shutdown else {
+            self.replies.error(&ReplyError::NO_SHUTDOWN);
             return Flow::GoOn;
         };
         if save != Some(false)

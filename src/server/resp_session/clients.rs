@@ -9,14 +9,6 @@ use crate::protocol::resp::command::{ClientCommand, ClientFilter, ClientKind, Ki
 use crate::server::metrics::CloseReason;
 use crate::server::peer::Peer;
 
-pub(super) const NO_NAME: ReplyError =
-    ReplyError::new("ERR Client names cannot contain spaces, newlines or special characters.");
-
-/// Whether a client can be called that.
-pub(super) fn is_name(name: &[u8]) -> bool {
-    name.iter().all(u8::is_ascii_graphic)
-}
-
 impl Session {
     pub(super) fn client(&mut self, command: ClientCommand) -> Flow {
         match command {
@@ -37,19 +29,10 @@ impl Session {
                 self.replies.bulk_or_null((!name.is_empty()).then_some(&name[..]));
             }
             ClientCommand::SetName(name) => {
-                if !is_name(&name) {
-                    return self.replies.error(&NO_NAME);
-                }
                 self.peer.about().name = name.to_vec();
                 self.replies.ok();
             }
             ClientCommand::SetInfo { is_name: is_library, value } => {
-                if !is_name(&value) {
-                    let what = if is_library { "lib-name" } else { "lib-ver" };
-                    return self.replies.error(&ReplyError::from_text(format!(
-                        "ERR {what} cannot contain spaces, newlines or special characters."
-                    )));
-                }
                 let mut about = self.peer.about();
                 match is_library {
                     true => about.library = value.to_vec(),

@@ -227,7 +227,7 @@ impl Session {
                 }
             }
             Ok(spec) if !self.is_known && !spec.has(Flag::NoAuth) => {
-                self.refuse(number, &ReplyError::new("NOAUTH Authentication required."));
+                self.refuse(number, &ReplyError::NOT_LOGGED_IN);
             }
             Ok(spec) if self.transaction.is_some() && transaction::is_queued(spec) => {
                 self.queue(spec, request);

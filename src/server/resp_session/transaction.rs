@@ -40,8 +40,7 @@ impl Session {
         let bytes: usize = request.iter().map(|argument| argument.len() + 64).sum();
         if spec.has(Flag::NoMulti) {
             transaction.is_broken = true;
-            let text = "ERR Command not allowed inside a transaction";
-            return self.replies.error(&ReplyError::new(text));
+            return self.replies.error(&ReplyError::NOT_IN_TRANSACTION);
         }
         if transaction.bytes + bytes > bytes_max {
             transaction.is_broken = true;
@@ -58,7 +57,7 @@ impl Session {
 
     pub(super) fn multi(&mut self) {
         if self.transaction.is_some() {
-            return self.replies.error(&ReplyError::new("ERR MULTI calls can not be nested"));
+            return self.replies.error(&ReplyError::NESTED_MULTI);
         }
         self.transaction = Some(Transaction::default());
         self.replies.ok();
@@ -67,7 +66,7 @@ impl Session {
 
     pub(super) fn discard(&mut self) {
         if self.transaction.take().is_none() {
-            return self.replies.error(&ReplyError::new("ERR DISCARD without MULTI"));
+            return self.replies.error(&ReplyError::DISCARD_WITHOUT_MULTI);
         }
         self.watched.clear();
         self.replies.ok();
@@ -77,8 +76,7 @@ impl Session {
     /// Remembers what keys are like.
     pub(super) async fn watch(&mut self, keys: Vec<Bytes>) {
         if self.transaction.is_some() {
-            let text = "ERR WATCH inside MULTI is not allowed";
-            return self.replies.error(&ReplyError::new(text));
+            return self.replies.error(&ReplyError::WATCH_IN_MULTI);
         }
         let known = self.watched.iter().map(|watched| watched.key.clone());
         let mut known: HashSet<Bytes> = known.collect();
@@ -105,14 +103,13 @@ impl Session {
 
     pub(super) async fn exec(&mut self) -> Flow {
         let Some(transaction) = self.transaction.take() else {
-            self.replies.error(&ReplyError::new("ERR EXEC without MULTI"));
+            self.replies.error(&ReplyError::EXEC_WITHOUT_MULTI);
             return Flow::GoOn;
         };
         let watched = std::mem::take(&mut self.watched);
         self.note_transaction();
         if transaction.is_broken {
-            let text = "EXECABORT Transaction discarded because of previous errors.";
-            self.replies.error(&ReplyError::new(text));
+            self.replies.error(&ReplyError::EXEC_ABORTED);
             return Flow::GoOn;
         }
         let before = self.replies.bytes().len();
