@@ -35,9 +35,10 @@ pub struct Walked {
 
 impl Store {
     /// Goes on through all keys in the order of their hashes, about `count` of them, or fewer where
-    /// they have more than 16 MiB together. A walk begins cursor 0 and ends when the answer's cursor is 0. A key that is there from begin to end
-    /// comes at least once, whatever is written meanwhile and however often the store is opened
-    /// anew; one that comes or goes may come or not.
+    /// they have more than 16 MiB together. A walk begins with cursor 0 and ends when the
+    /// answer's cursor is 0. A key that is there from begin to end comes at least once, whatever is
+    /// written meanwhile and however often the store is opened anew; one that comes or goes may
+    /// come or not.
     ///
     /// # Errors
     /// As [`get`](Store::get); [`KvsError::InvalidCursor`].
