@@ -150,9 +150,9 @@ pub trait KvsEngine: Send + Sync + 'static {
     /// [`KvsError::InvalidRange`], and as [`get_many`](KvsEngine::get_many).
     fn scan(&self, scan: Scan) -> Answer<'_, Box<dyn Pages>>;
 
-    /// Goes on through all keys in an order of the engine's own, about `count` of them. The walk
-    /// begins with cursor 0 and ends when the answer's cursor is 0; a key that is there from begin
-    /// to end comes at least once.
+    /// Goes on through all keys in an order of the engine's own, about `count` of them, or fewer
+    /// where they have more than 16 MiB together. The walk begins with cursor 0 and ends when the
+    /// answer's cursor is 0; a key that is there from begin to end comes at least once.
     ///
     /// # Errors
     /// [`KvsError::InvalidCursor`] for a cursor that this engine did not give, where it can tell;

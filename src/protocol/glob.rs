@@ -2,7 +2,11 @@
 //!
 //! Bytes, not characters, are matched. Of several stars only the last one that was reached is
 //! tried at other places, which finds every match; so a pattern takes at most its length times
-//! that of the text, and no pattern is exponential.
+//! that of the text, and no pattern is exponential. Where a client chooses both, that is still too
+//! much: such a match has a budget.
+
+/// Steps that are enough for any pattern of some use on a key of 1 MiB, in about 20 ms.
+pub(crate) const STEPS_MAX: usize = 8 << 20;
 
 /// Whether a text matches a pattern as a whole. The empty text matches no pattern but the empty one
 /// and a single star.
@@ -15,26 +19,46 @@
 /// ```
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let mut steps = usize::MAX;
+    matches_within(pattern, text, &mut steps).unwrap_or(false)
+}
+
+/// The same in so many steps, which are taken from the budget; none: there were too few. A step is
+/// a byte of the pattern, tried at some place of the text.
+///
+/// ```
+/// use kvs::protocol::glob::matches_within;
+/// let mut steps = 1000;
+/// assert_eq!(matches_within(b"user:*", b"user:17", &mut steps), Some(true));
+/// assert!(steps > 980);
+/// let (pattern, text) = ([b"*", &[b'a'; 500][..], b"b"].concat(), [b'a'; 1000]);
+/// assert_eq!(matches_within(&pattern, &text, &mut steps), None);
+/// ```
+pub fn matches_within(pattern: &[u8], text: &[u8], steps: &mut usize) -> Option<bool> {
     if text.is_empty() {
-        return pattern.is_empty() || pattern == b"*";
+        return Some(pattern.is_empty() || pattern == b"*");
     }
     let (mut pattern, mut text) = (pattern, text);
     // What is behind the last star, and where in the text that is tried.
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {
+        *steps = steps.checked_sub(1)?;
         if let [b'*', rest @ ..] = pattern {
             if rest.is_empty() {
-                return true;
+                return Some(true);
             }
             retry = Some((rest, text));
             pattern = rest;
             continue;
         }
         let step = match (pattern, text) {
-            ([], []) => return true,
+            ([], []) => return Some(true),
             ([], _) | (_, []) => None,
             ([first, ..], [byte, after @ ..]) => {
-                one(*first, pattern, *byte).map(|rest| (rest, after))
+                let (is_it, rest) = one(*first, pattern, *byte);
+                // Classes may be long.
+                *steps = steps.checked_sub(pattern.len() - rest.len() - 1)?;
+                is_it.then_some((rest, after))
             }
         };
         if let Some((rest, after)) = step {
@@ -46,22 +70,19 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
                 retry = Some((behind_star, later));
                 (pattern, text) = (behind_star, later);
             }
-            _ => return false,
+            _ => return Some(false),
         }
     }
 }
 
-/// Matches one byte with the beginning of a pattern that is no star; answers with the rest.
-fn one(first: u8, pattern: &[u8], byte: u8) -> Option<&[u8]> {
+/// Whether one byte matches the beginning of a pattern that is no star; and the rest of that.
+fn one(first: u8, pattern: &[u8], byte: u8) -> (bool, &[u8]) {
     match (first, pattern) {
-        (b'?', [_, rest @ ..]) => Some(rest),
-        (b'[', [_, rest @ ..]) => {
-            let (has, rest) = class(rest, byte);
-            has.then_some(rest)
-        }
-        (b'\\', [_, escaped, rest @ ..]) => (*escaped == byte).then_some(rest),
-        (_, [_, rest @ ..]) => (first == byte).then_some(rest),
-        _ => None,
+        (b'?', [_, rest @ ..]) => (true, rest),
+        (b'[', [_, rest @ ..]) => class(rest, byte),
+        (b'\\', [_, escaped, rest @ ..]) => (*escaped == byte, rest),
+        (_, [_, rest @ ..]) => (first == byte, rest),
+        (_, []) => (false, pattern),
     }
 }
 
@@ -99,7 +120,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::{Just, Strategy, prop_assert_eq, prop_oneof, proptest};
 
-    use super::{matches, one};
+    use super::{STEPS_MAX, matches, matches_within, one};
 
     #[test]
     fn patterns_match_as_in_redis() {
@@ -162,6 +183,24 @@ mod tests {
         assert!(!matches(&[&pattern[..], b"b"].concat(), &text));
     }
 
+    #[test]
+    fn a_match_ends_with_its_budget() {
+        let text = vec![b'a'; 200_000];
+        for piece in [&b"a"[..], b"?", b"[ab]", b"\\a"] {
+            let pattern = [b"*", &piece.repeat(100_000)[..], b"b"].concat();
+            let mut steps = STEPS_MAX;
+            assert_eq!(matches_within(&pattern, &text, &mut steps), None);
+        }
+        let class = [b"*[", &[b'b'; 100_000][..], b"]"].concat();
+        assert_eq!(matches_within(&class, &text, &mut STEPS_MAX.clone()), None);
+        // What people look for costs about three steps a byte.
+        for pattern in [&b"*aab*"[..], b"a*b*c*", b"*[b-z]*"] {
+            let mut steps = STEPS_MAX;
+            assert_eq!(matches_within(pattern, &text, &mut steps), Some(false));
+            assert!(STEPS_MAX - steps < 2_000_000, "{}", STEPS_MAX - steps);
+        }
+    }
+
     /// The same by trying every place for every star.
     fn simple(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern, text) {
@@ -169,7 +208,8 @@ mod tests {
             ([b'*', rest @ ..], _) => (0..=text.len()).any(|at| simple(rest, &text[at..])),
             (_, []) => false,
             ([first, ..], [byte, after @ ..]) => {
-                one(*first, pattern, *byte).is_some_and(|rest| simple(rest, after))
+                let (is_it, rest) = one(*first, pattern, *byte);
+                is_it && simple(rest, after)
             }
         }
     }

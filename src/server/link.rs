@@ -76,6 +76,8 @@ pub(crate) struct Link {
     pub(crate) peer: Arc<Peer>,
     /// How much of the replies is sent already.
     sent: usize,
+    /// Whether TLS holds back bytes that it took. They count as unsent.
+    needs_flush: bool,
     /// What of the replies is counted.
     held: usize,
     /// The most that the input has held since it got its memory, and what of that is counted.
@@ -95,6 +97,7 @@ impl Link {
             shared,
             peer,
             sent: 0,
+            needs_flush: false,
             held: 0,
             input_peak: 0,
             input_held: 0,
@@ -127,9 +130,27 @@ impl Link {
         self.turn(replies, Some(awaited), 0).await
     }
 
-    /// Tells the peer that nothing more comes, where that can be told at once.
-    pub(crate) async fn end(&mut self) {
-        self.transport.end().await;
+    /// Tells the peer that nothing more comes. What TLS still holds back goes first: a peer that
+    /// `may_wait` has the time for it that it has for other replies.
+    pub(crate) async fn end(&mut self, may_wait: bool) {
+        let peer = Arc::clone(&self.peer);
+        let mut ordered = std::pin::pin!(peer.ordered.notified());
+        poll_fn(|context| {
+            loop {
+                let is_over = !may_wait || matches!(peer.order(), Order::End(_));
+                if self.transport.poll_end(context).is_ready() || is_over {
+                    return Poll::Ready(());
+                }
+                self.needs_flush = true;
+                self.set_deadline(None, &[]);
+                if ordered.as_mut().poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                ordered.set(peer.ordered.notified());
+            }
+        })
+        .await;
+        self.end_wait(None);
     }
 
     /// Reads what is still coming, not all of it and not for long: closed with unread bytes, a
@@ -172,7 +193,8 @@ impl Link {
         poll_fn(|context| {
             loop {
                 self.flush(replies, context)?;
-                if awaited.is_none() && self.unsent(replies) <= left {
+                let is_held_back = self.needs_flush && left == 0;
+                if awaited.is_none() && self.unsent(replies) <= left && !is_held_back {
                     self.end_wait(awaited);
                     return Poll::Ready(Ok(Turn::Sent));
                 }
@@ -204,13 +226,15 @@ impl Link {
         .await
     }
 
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket takes. TLS takes more than that, and says so only when it is
+    /// asked to flush: it is asked at each turn, until nothing is left.
     fn flush(&mut self, replies: &mut Vec<u8>, context: &mut Context<'_>) -> Result<(), Broken> {
         while let Some(rest) = replies.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match self.transport.poll_write(context, rest) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(Broken::Io),
                 Poll::Ready(Ok(written)) => {
                     self.sent += written;
+                    self.needs_flush = self.transport.holds_back();
                     self.shared.metrics.sent(self.protocol, written as u64);
                 }
                 Poll::Pending => break,
@@ -219,9 +243,12 @@ impl Link {
         if self.sent == replies.len() {
             if self.sent > 0 {
                 (self.sent, *replies) = (0, emptied(std::mem::take(replies)));
-                // TLS holds back what it has encrypted. It goes on with the next turn.
-                if let Poll::Ready(Err(_)) = self.transport.poll_flush(context) {
-                    return Err(Broken::Io);
+            }
+            if self.needs_flush {
+                match self.transport.poll_flush(context) {
+                    Poll::Ready(Ok(())) => self.needs_flush = false,
+                    Poll::Ready(Err(_)) => return Err(Broken::Io),
+                    Poll::Pending => {}
                 }
             }
         } else if self.sent > replies.len() / 2 && self.sent > FREE_BYTES {
@@ -302,7 +329,9 @@ impl Link {
                 since_ms = self.request_since_ms;
                 (config.request_timeout_ms, CloseReason::Request)
             }
-            _ if self.unsent(replies) > 0 => (config.request_timeout_ms, CloseReason::Output),
+            _ if self.needs_flush || self.unsent(replies) > 0 => {
+                (config.request_timeout_ms, CloseReason::Output)
+            }
             None => (0, CloseReason::Output),
             Some(Awaited::Request) => (config.idle_timeout_ms, CloseReason::Idle),
         };
@@ -352,15 +381,16 @@ impl Transport {
         }
     }
 
-    async fn end(&mut self) {
-        let _ = poll_fn(|context| match self {
+    /// Whether what was written may still be here.
+    fn holds_back(&self) -> bool {
+        matches!(self, Transport::Tls(_))
+    }
+
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Transport::Tls(stream) => match Pin::new(stream).poll_shutdown(context) {
-                Poll::Pending => Poll::Ready(Ok(())),
-                ended => ended,
-            },
-        })
-        .await;
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::super::config::Config;
 use super::super::metrics::Metrics;
@@ -13,10 +14,18 @@ use super::super::serve::Started;
 use super::super::shutdown::Shutdown;
 use super::super::slow_log::SlowLog;
 use super::super::test_engine::TestEngine;
+use super::super::tls::{Tls, tests as tls};
 use super::{Awaited, CloseReason, Link, Shared, Transport, Turn};
 
 /// The client, the link to it, and its place among the connections.
 async fn linked(config: Config) -> (TcpStream, Link, Entered) {
+    let (client, stream, shared, entered) = connected(config).await;
+    let link = Link::new(Transport::Plain(stream), shared, Arc::clone(&entered.peer));
+    (client, link, entered)
+}
+
+/// Both ends of a connection.
+async fn connected(config: Config) -> (TcpStream, TcpStream, Arc<Shared>, Entered) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let client = TcpStream::connect(addr).await.unwrap();
@@ -32,8 +41,7 @@ async fn linked(config: Config) -> (TcpStream, Link, Entered) {
         shutdown: Shutdown::new(),
     }));
     let entered = shared.peers.enter(from, addr);
-    let link = Link::new(Transport::Plain(stream), shared, Arc::clone(&entered.peer));
-    (client, link, entered)
+    (client, stream, shared, entered)
 }
 
 /// Waits until the link waits, and gives the deadline that it has set.
@@ -121,4 +129,43 @@ async fn the_memory_of_a_long_request_is_given_back() {
     });
     sent.unwrap();
     assert!(matches!(broken, super::Broken::Closed(CloseReason::Input)), "{broken:?}");
+}
+
+/// TLS takes what the socket does not, and that is no excuse to forget it.
+#[tokio::test]
+async fn a_slow_reader_gets_all_of_a_reply_over_tls() {
+    const LONG: usize = 4 << 20;
+    let (client, stream, shared, entered) = connected(Config::default()).await;
+    let server = Tls::load(&tls::data("server.pem"), &tls::data("server.key")).unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = tls::connector();
+    let (stream, client) =
+        tokio::join!(server.acceptor().accept(stream), connector.connect(name, client));
+    let transport = Transport::Tls(Box::new(stream.unwrap()));
+    let mut link = Link::new(transport, shared, Arc::clone(&entered.peer));
+    let mut client = client.unwrap();
+    // Such that the last part is held back at different places.
+    for bytes in [LONG, LONG - 20_000, LONG - 40_000] {
+        let mut replies = vec![7; bytes];
+        let read = async {
+            let (mut part, mut read) = (vec![0; 1 << 10], 0);
+            while read < bytes {
+                read += client.read(&mut part).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let (sent, ()) = tokio::join!(link.send(&mut replies, 0), read);
+        sent.unwrap();
+        assert!(!link.needs_flush, "it was told to send all");
+    }
+    // The answer to the last request, and the end behind it.
+    let mut replies = vec![7; LONG];
+    let send_and_end = async move {
+        link.send(&mut replies, 0).await.unwrap();
+        link.end(true).await;
+    };
+    let mut found = Vec::new();
+    let (read, ()) = tokio::join!(client.read_to_end(&mut found), send_and_end);
+    assert_eq!((read.unwrap(), found.len()), (LONG, LONG));
+    drop(entered);
 }

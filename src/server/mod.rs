@@ -11,6 +11,7 @@ pub(crate) mod listener;
 pub(crate) mod admin;
 pub(crate) mod descriptors;
 pub(crate) mod serve;
+pub(crate) mod failure_log;
 pub(crate) mod step;
 pub(crate) mod steps;
 pub(crate) mod proto_steps;

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::link::{Awaited, Broken, Link, Transport, Turn};
 use super::listener;
 use super::metrics::{CloseReason, Protocol, RefusalReason};
-use super::peer::Entered;
+use super::peer::{Entered, Order};
 use super::proto_session;
 use super::resp_session;
 use super::serve::Started;
@@ -40,6 +40,8 @@ pub async fn run(started: Started) {
                 Ok((stream, addr)) => {
                     let (shared, tls) = (Arc::clone(&shared), tls.clone());
                     accept(&mut connections, shared, tls, stream, addr);
+                    // Where one comes after the other, this is the only turn of those that ended.
+                    while connections.try_join_next().is_some() {}
                 }
                 Err(error) => pause(&shared, &error).await,
             },
@@ -103,6 +105,9 @@ fn accept(
         let connected = shared.metrics.connected();
         let served = serve(&shared, tls, stream, &entered, |protocol| connected.speaks(protocol));
         match served.await {
+            Ok(()) if entered.peer.order() == Order::Finish => {
+                shared.metrics.closed(CloseReason::Shutdown);
+            }
             Ok(()) | Err(Broken::Io) => {}
             Err(Broken::Closed(reason)) => {
                 debug!(client = %addr, "closed: {}", reason.name());
@@ -164,8 +169,9 @@ async fn serve(
         speaks(Protocol::Resp);
         resp_session::serve(&mut link).await
     };
-    link.end().await;
-    if matches!(served, Err(Broken::Closed(CloseReason::Protocol))) {
+    let is_misunderstood = matches!(served, Err(Broken::Closed(CloseReason::Protocol)));
+    link.end(served.is_ok() || is_misunderstood).await;
+    if is_misunderstood {
         link.drain().await;
     }
     served

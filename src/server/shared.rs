@@ -1,7 +1,7 @@
 //! What all connections of a server share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) since: Instant,
     /// When everything was last made durable because a client asked, in seconds since 1970.
     pub(crate) last_save_s: AtomicU64,
+    /// Whether a compaction goes on that a client asked for.
+    pub(crate) is_compacting: AtomicBool,
     /// Places for clients that are told that there is none.
     pub(crate) turned_away: Arc<Semaphore>,
     /// Places for scans that sort all keys first.
@@ -69,6 +71,7 @@ impl Shared {
             peers: Arc::default(),
             since: Instant::now(),
             last_save_s: AtomicU64::new(unix_time().as_secs()),
+            is_compacting: AtomicBool::new(false),
             turned_away: Arc::new(Semaphore::new(turn_away::PLACES)),
             sorted_scans: Arc::new(Semaphore::new(started.config.sorted_scans_max)),
             turns: Turns::new(),

@@ -28,6 +28,11 @@ impl Shutdown {
         Shutdown { phase: Arc::new(watch::Sender::new(Phase::Running)) }
     }
 
+    /// Asks for the end, if nobody has yet: connections finish what they are at.
+    pub(crate) fn begin(&self) {
+        self.phase.send_modify(|phase| *phase = (*phase).max(Phase::Draining));
+    }
+
     /// Asks for the end: the first time, connections finish what they are at; the second time,
     /// nobody waits for them.
     pub(crate) fn request(&self) {
@@ -108,6 +113,8 @@ mod tests {
         });
         shutdown.request();
         shutdown.draining().await;
+        shutdown.begin();
+        tokio::task::yield_now().await;
         assert!(shutdown.is_draining() && !waiting.is_finished());
         shutdown.request();
         waiting.await.unwrap();

@@ -95,7 +95,7 @@ fn reason(error: &PemError) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::{Path, PathBuf};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -106,11 +106,11 @@ mod tests {
 
     use super::{Arc, Tls, ring};
 
-    fn data(name: &str) -> PathBuf {
+    pub(in super::super) fn data(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
     }
 
-    fn connector() -> TlsConnector {
+    pub(in super::super) fn connector() -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(data("ca.pem")).unwrap()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

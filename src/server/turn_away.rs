@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::protocol::proto::messages::{Code, Error};
 use crate::protocol::proto::reply;
+use crate::protocol::resp::{ReplyError, RespReplies, RespVersion};
 
 /// How many clients can be told so at a time; others are turned away without a word.
 pub(crate) const PLACES: usize = 64;
@@ -17,9 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is read and thrown away: unread bytes would take back what the client is told.
 const REST_BYTES_MAX: u64 = 64 << 10;
-
-/// What a client of the Redis protocol is told, and one that has said nothing.
-const NO_PLACE: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// Waits for the first byte, tells the client, and waits until it has closed the connection; each
 /// not for long.
@@ -33,7 +31,12 @@ pub(crate) async fn tell(mut stream: TcpStream) {
             reply::put_error(&mut frame, 0, error);
             frame
         }
-        _ => NO_PLACE.to_vec(),
+        // One that has said nothing, too.
+        _ => {
+            let mut replies = RespReplies::new(RespVersion::Two);
+            replies.error(&ReplyError::TOO_MANY_CLIENTS);
+            replies.as_bytes().to_vec()
+        }
     };
     // What becomes of it is the client's concern.
     let _ = timeout(PATIENCE, async {

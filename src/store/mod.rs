@@ -113,6 +113,7 @@ pub use salvage::{SalvageReport, salvage};
 pub use snapshot::Snapshot;
 pub use stats::{SegmentStats, Stats};
 pub use verify::{Progress, VerifyReport, verify};
+pub(crate) use walk::WALK_BYTES_MAX;
 pub use walk::Walked;
 pub use watch::Watch;
 

@@ -10,6 +10,12 @@ use super::record::Record;
 use super::view::View;
 use crate::error::{KvsError, Result};
 
+/// Where a call has met keys of so many bytes, it ends, however many were asked for.
+pub(crate) const WALK_BYTES_MAX: usize = 16 << 20;
+
+/// How many keys that have expired are passed at most in search of one that has not.
+const PASSED_MAX: usize = 1 << 13;
+
 /// Some keys, and where a walk goes on; see [`Store::walk`].
 ///
 /// ```
@@ -28,10 +34,11 @@ pub struct Walked {
 }
 
 impl Store {
-    /// Goes on through all keys in the order of their hashes, about `count` of them. A walk begins
-    /// with cursor 0 and ends when the answer's cursor is 0. A key that is there from begin to end
-    /// comes at least once, whatever is written meanwhile and however often the store is opened
-    /// anew; one that comes or goes may come or not.
+    /// Goes on through all keys in the order of their hashes, about `count` of them, or fewer where
+    /// they have more than 16 MiB together. A walk begins with cursor 0 and ends when the
+    /// answer's cursor is 0. A key that is there from begin to end comes at least once, whatever is
+    /// written meanwhile and however often the store is opened anew; one that comes or goes may
+    /// come or not.
     ///
     /// # Errors
     /// As [`get`](Store::get); [`KvsError::InvalidCursor`].
@@ -59,7 +66,7 @@ impl Store {
     }
 
     /// A key by chance: the first one behind a point that is chosen by chance; none if there is
-    /// none.
+    /// none, or if there are thousands there that have expired and nobody has taken out yet.
     ///
     /// # Errors
     /// As [`get`](Store::get).
@@ -74,10 +81,13 @@ impl Store {
     pub fn random_key(&self) -> Result<Option<Vec<u8>>> {
         let core = self.core();
         let begin = core.random.next() % cursor_limit();
+        // More at a time from one to the next: each copies what is left of a shard.
+        let mut count = 1;
         for cursor in [begin, 0] {
             let mut cursor = Some(cursor);
-            while let Some(from) = cursor {
-                let walked = core.walk(from, 1)?;
+            while let Some(from) = cursor.filter(|_| count <= PASSED_MAX) {
+                let walked = core.walk(from, count)?;
+                count *= 2;
                 // Keys of one tag come together.
                 let by_chance = usize::try_from(core.random.next()).unwrap_or_default();
                 let index = by_chance.checked_rem(walked.keys.len()).unwrap_or_default();
@@ -104,7 +114,7 @@ impl View {
         }
         let mut walked = Walked::default();
         let mut first_tag = cursor & ((1 << TAG_BITS) - 1);
-        let mut seen = 0;
+        let (mut seen, mut bytes) = (0, 0);
         for shard in usize::try_from(cursor >> TAG_BITS).unwrap_or_default()..Keydir::shards() {
             let pin = self.pins.pin();
             let slots = self.keydir.copy_shard(&pin, shard);
@@ -112,7 +122,8 @@ impl View {
             let mut last_tag = None;
             for (tag, location) in slots.into_iter().skip(from) {
                 // Never between two keys of the same tag: the cursor could not say it.
-                if seen >= count.max(1) && last_tag != Some(tag) {
+                let is_enough = seen >= count.max(1) || bytes >= WALK_BYTES_MAX;
+                if is_enough && last_tag != Some(tag) {
                     walked.cursor = (shard as u64) << TAG_BITS | tag;
                     return Ok(walked);
                 }
@@ -125,6 +136,7 @@ impl View {
                     }
                     _ => None,
                 })?;
+                bytes += key.as_ref().map_or(0, Vec::len);
                 walked.keys.extend(key);
             }
             first_tag = 0;

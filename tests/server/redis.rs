@@ -209,3 +209,140 @@ fn a_password_is_asked_for() {
     stream.write_all(request.as_bytes()).unwrap();
     assert_eq!(read_all(&mut stream), "-ERR Protocol error: unauthenticated multibulk length\r\n");
 }
+
+/// Matching it would take the time of 10^10 steps.
+#[test]
+fn a_pattern_that_takes_too_long_is_an_error() {
+    let server = Server::start(&[]);
+    let mut stream = server.connect();
+    let key = "a".repeat(200_000);
+    expect(&mut stream, &format!("*3\r\n$3\r\nSET\r\n$200000\r\n{key}\r\n$1\r\nv\r\n"), "+OK\r\n");
+    let pattern = format!("*{}b", "a".repeat(99_998));
+    let error = "-ERR the pattern takes too long on a long key\r\n";
+    expect(&mut stream, &format!("*2\r\n$4\r\nKEYS\r\n$100000\r\n{pattern}\r\n"), error);
+    let scan = format!("*4\r\n$4\r\nSCAN\r\n$1\r\n0\r\n$5\r\nMATCH\r\n$100000\r\n{pattern}\r\n");
+    expect(&mut stream, &scan, error);
+    expect(&mut stream, "KEYS b*\r\n", "*0\r\n");
+}
+
+/// Only a second signal ends a server that waits for somebody.
+#[test]
+fn a_second_shutdown_hurries_nobody() {
+    let mut server = Server::start(&["--value-bytes-max", "16000000"]);
+    let (mut slow, mut one, mut other) = (server.connect(), server.connect(), server.connect());
+    let value = "v".repeat(16_000_000);
+    expect(
+        &mut slow,
+        &format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16000000\r\n{value}\r\n"),
+        "+OK\r\n",
+    );
+    expect(&mut other, "PING\r\n", "+PONG\r\n");
+    slow.write_all(b"GET k\r\n").unwrap();
+    let mut head = [0; 11];
+    slow.read_exact(&mut head).unwrap();
+    // Both requests are there before the first is answered.
+    one.write_all(b"SHUTDOWN\r\n").unwrap();
+    other.write_all(b"SHUTDOWN\r\n").unwrap();
+    assert_eq!(read_all(&mut one) + &read_all(&mut other), "");
+    assert_eq!(read_all(&mut slow).len(), 16_000_000 + 2);
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_client_that_ends_itself_does_nothing_more() {
+    let server = Server::start(&[]);
+    for kill in ["CLIENT KILL TYPE normal SKIPME no", "CLIENT KILL ID 2 SKIPME no"] {
+        let mut stream = server.connect();
+        stream.write_all(format!("{kill}\r\nSET after 1\r\n").as_bytes()).unwrap();
+        assert_eq!(read_all(&mut stream), ":1\r\n", "to {kill}");
+    }
+    let mut stream = server.connect();
+    let own = stream.local_addr().unwrap();
+    stream.write_all(format!("CLIENT KILL {own}\r\nSET after 1\r\n").as_bytes()).unwrap();
+    assert_eq!(read_all(&mut stream), "+OK\r\n");
+    expect(&mut server.connect(), "EXISTS after\r\n", ":0\r\n");
+}
+
+#[test]
+fn a_client_chooses_which_replies_it_gets() {
+    let server = Server::start(&[]);
+    let (skip, on) = ("CLIENT REPLY SKIP\r\n", "CLIENT REPLY ON\r\n");
+    let off = "CLIENT REPLY OFF\r\n";
+    let cases = [
+        (format!("{skip}ECHO A\r\nECHO B\r\n"), "$1\r\nB\r\n"),
+        (format!("{skip}{skip}ECHO A\r\nECHO B\r\n"), "$1\r\nB\r\n"),
+        (format!("{skip}{on}ECHO B\r\n"), "+OK\r\n$1\r\nB\r\n"),
+        (format!("{off}ECHO A\r\n{skip}ECHO B\r\n{on}ECHO C\r\n"), "+OK\r\n$1\r\nC\r\n"),
+        (format!("{skip}{off}{on}ECHO C\r\n"), "+OK\r\n$1\r\nC\r\n"),
+    ];
+    for (requests, replies) in cases {
+        let mut stream = server.connect();
+        stream.write_all(format!("{requests}QUIT\r\n").as_bytes()).unwrap();
+        assert_eq!(read_all(&mut stream), format!("{replies}+OK\r\n"), "to {requests:?}");
+    }
+}
+
+#[test]
+fn memory_is_not_said_to_be_durable() {
+    for (engine, appendonly) in [("memory", "no"), ("kvs", "yes")] {
+        let server = Server::start(&["--engine", engine]);
+        let mut stream = server.connect();
+        let local = match appendonly {
+            "yes" => "*2\r\n:1\r\n:0\r\n",
+            _ => "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.\r\n",
+        };
+        expect(&mut stream, "WAITAOF 1 0 0\r\n", local);
+        expect(&mut stream, "WAITAOF 0 0 0\r\n", "*2\r\n:0\r\n:0\r\n");
+        let parameter =
+            format!("*2\r\n$10\r\nappendonly\r\n${}\r\n{appendonly}\r\n", appendonly.len());
+        expect(&mut stream, "CONFIG GET appendonly\r\n", &parameter);
+        stream.write_all(b"INFO persistence\r\nQUIT\r\n").unwrap();
+        let enabled = format!("aof_enabled:{}\r\n", u8::from(appendonly == "yes"));
+        assert!(read_all(&mut stream).contains(&enabled), "{engine}");
+    }
+}
+
+#[test]
+fn errors_of_steps_are_counted() {
+    let server = Server::start(&["--value-bytes-max", "16"]);
+    let mut stream = server.connect();
+    let error = "-ERR value is not an integer or out of range\r\n";
+    let too_large = "-ERR the value has 17 bytes; the limit is 16\r\n";
+    expect(
+        &mut stream,
+        "SET s -ERR\r\nGET s\r\nINCR s\r\nINCR n\r\nAPPEND s 0123456789012\r\nWAITAOF 1 -1 0\r\n",
+        &format!(
+            "+OK\r\n$4\r\n-ERR\r\n{error}:1\r\n{too_large}-ERR value is out of range, must be \
+             positive\r\n"
+        ),
+    );
+    stream.write_all(b"INFO commandstats\r\nQUIT\r\n").unwrap();
+    let stats = read_all(&mut stream);
+    let failed = |name: &str| {
+        let prefix = format!("cmdstat_{name}:");
+        let line = stats.lines().find(|line| line.starts_with(&prefix));
+        line.and_then(|line| line.rsplit('=').next()).map(str::to_owned)
+    };
+    for (name, count) in [("get", "0"), ("set", "0"), ("incr", "1"), ("append", "1")] {
+        assert_eq!(failed(name).as_deref(), Some(count), "{name}: {stats}");
+    }
+}
+
+#[test]
+fn what_a_stranger_may_send_can_be_raised() {
+    let more = ["--unauthenticated-arguments-max", "20"];
+    let server = Server::start_with(&more, &[("KVS_PASSWORD", "secret")]);
+    let mut stream = server.connect();
+    let request = format!("*11\r\n{}", "$3\r\nGET\r\n".repeat(11));
+    expect(&mut stream, &request, "-ERR wrong number of arguments for 'get' command\r\n");
+}
+
+#[test]
+fn a_parameter_is_set_once() {
+    let server = Server::start(&[]);
+    let mut stream = server.connect();
+    let error = "-ERR CONFIG SET failed (possibly related to argument 'save') - duplicate \
+                 parameter\r\n";
+    expect(&mut stream, "CONFIG SET save \"\" save \"\"\r\n", error);
+    expect(&mut stream, "CONFIG SET save \"\"\r\nECHO a\0b\r\n", "+OK\r\n$1\r\na\r\n");
+}

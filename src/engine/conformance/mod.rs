@@ -65,7 +65,8 @@ checks! {
         expired_keys_are_counted_no_more;
     order: scans_are_in_order, scans_keep_to_their_bounds, scans_of_keys_only,
         pages_keep_their_limits, turned_ranges_are_refused, scans_while_keys_change;
-    walks: walks_come_to_an_end, walks_while_keys_change, cursors_may_be_used_again, random_keys;
+    walks: walks_come_to_an_end, walks_over_long_keys, walks_while_keys_change,
+        cursors_may_be_used_again, random_keys;
     whole: keys_are_counted, clear_removes_everything, sync_and_stats, compact_changes_nothing,
         closed_is_closed;
     snapshots: snapshots_stay_as_they_are, scans_of_snapshots;

@@ -28,6 +28,21 @@ pub(super) fn walks_come_to_an_end(it: &mut Subject) -> Result<()> {
     Ok(())
 }
 
+/// As many as are asked for, unless they are long.
+pub(super) fn walks_over_long_keys(it: &mut Subject) -> Result<()> {
+    let mut keys = Vec::new();
+    for number in 0..20_u8 {
+        let key = vec![number; 1 << 20];
+        it.set(&key, "")?;
+        keys.push(key);
+    }
+    let first = wait(it.engine.walk(0, 1000))?;
+    assert!(first.cursor != 0 && first.keys.len() <= 16, "{} MiB at once", first.keys.len());
+    let found = it.walk(1000)?;
+    assert!(found == keys, "{} keys", found.len());
+    Ok(())
+}
+
 /// A key that is there from begin to end comes at least once, whatever happens to the others.
 pub(super) fn walks_while_keys_change(it: &mut Subject) -> Result<()> {
     let keys = fill(it, 300)?;

@@ -12,7 +12,7 @@ use crate::batch::{Batch, Operation};
 use crate::engine::checks::{check_limits, check_requirements, last_operations};
 use crate::engine::{Found, Scan, Walked, is_void};
 use crate::error::Result;
-use crate::store::{Change, Hasher, Value, Versioned, Written};
+use crate::store::{Change, Hasher, Value, Versioned, WALK_BYTES_MAX, Written};
 
 pub(super) type Key = Arc<[u8]>;
 pub(super) type Records = BTreeMap<Key, Record>;
@@ -172,15 +172,17 @@ impl State {
     /// the next place is one behind all of them.
     pub(super) fn walk(&self, cursor: u64, count: usize, now_ms: u64) -> Walked {
         let mut keys = Vec::new();
-        let (mut seen, mut last) = (0, None);
+        let (mut seen, mut bytes, mut last) = (0, 0, None);
         for (place, key) in self.order.range((cursor, Arc::default())..) {
-            if seen >= count.max(1) && last != Some(*place) {
+            let is_enough = seen >= count.max(1) || bytes >= WALK_BYTES_MAX;
+            if is_enough && last != Some(*place) {
                 // It is above the last one, so it is never 0.
                 return Walked { keys, cursor: *place };
             }
             (seen, last) = (seen + 1, Some(*place));
             if self.records.get(key).is_some_and(|record| !record.is_over(now_ms)) {
                 keys.push(key.to_vec());
+                bytes += key.len();
             }
         }
         Walked { keys, cursor: 0 }

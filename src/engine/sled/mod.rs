@@ -25,7 +25,7 @@ use super::{
 use crate::error::{KvsError, Result};
 use crate::options::Durability;
 use crate::store::names::SLED_DB;
-use crate::store::{Time, Versioned, Written, engine_file, lock};
+use crate::store::{Time, Versioned, WALK_BYTES_MAX, Written, engine_file, lock};
 use open::Opened;
 use record::Record;
 
@@ -227,16 +227,20 @@ impl BlockingEngine for SledKvsEngine {
         };
         let now_ms = self.time.now_ms();
         let mut range = opened.records.range::<Vec<u8>, _>((from, Bound::Unbounded));
-        let (mut keys, mut last) = (Vec::new(), None);
+        let (mut keys, mut bytes, mut last) = (Vec::new(), 0, None);
         for pair in range.by_ref().take(count.max(1)) {
-            let (key, bytes) = pair.map_err(|error| failed("read", &opened.directory, error))?;
-            if !Record::decode(&bytes)?.is_over(now_ms) {
+            let (key, record) = pair.map_err(|error| failed("read", &opened.directory, error))?;
+            bytes += key.len();
+            if !Record::decode(&record)?.is_over(now_ms) {
                 keys.push(key.to_vec());
             }
-            last = Some(key.to_vec());
+            last = Some(key);
+            if bytes >= WALK_BYTES_MAX {
+                break;
+            }
         }
         let cursor = match (range.next(), last) {
-            (Some(_), Some(last)) => lock(&opened.cursors).give(last),
+            (Some(_), Some(last)) => lock(&opened.cursors).give(last.to_vec()),
             _ => 0,
         };
         Ok(Walked { keys, cursor })

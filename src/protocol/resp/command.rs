@@ -61,21 +61,12 @@ pub enum Command {
     Watch(Vec<Bytes>),
     /// Lets it depend on none.
     Unwatch,
-    /// Waits for replicas.
-    Wait {
-        /// How many; what is negative is always reached.
-        replicas: i64,
-        /// For how long, in milliseconds; 0: for ever.
-        timeout_ms: u64,
-    },
-    /// Waits until the writes so far are durable, here and on replicas.
+    /// Waits for replicas, of which there are none.
+    Wait,
+    /// Waits until the writes so far are durable.
     WaitAof {
-        /// Here.
+        /// Here, and not only on replicas.
         local: bool,
-        /// On so many.
-        replicas: u64,
-        /// For how long, in milliseconds; 0: for ever.
-        timeout_ms: u64,
     },
     /// Makes everything durable.
     Save,
@@ -252,8 +243,6 @@ pub enum Shutdown {
     Begin {
         /// Whether everything is made durable before; none: as usual.
         save: Option<bool>,
-        /// Without waiting for anybody.
-        now: bool,
         /// Also if that fails.
         force: bool,
     },

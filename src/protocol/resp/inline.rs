@@ -6,7 +6,7 @@ use bytes::Bytes;
 ///
 /// Words are parted by blanks. Double quotes may hold `\n`, `\r`, `\t`, `\b`, `\a`, `\xHH` and
 /// `\` before any other byte; single quotes only `\'`. A closing quote ends its word, so a blank
-/// or the end of the line must follow.
+/// or the end of the line must follow. A zero byte ends the line.
 ///
 /// ```
 /// use kvs::protocol::resp::inline::words;
@@ -18,7 +18,7 @@ use bytes::Bytes;
 #[must_use]
 pub fn words(line: &[u8]) -> Option<Vec<Bytes>> {
     let mut words = Vec::new();
-    let mut rest = line;
+    let mut rest = line.split(|byte| *byte == 0).next().unwrap_or_default();
     loop {
         rest = rest.trim_ascii_start();
         // Also a blank in C, but not in Rust.

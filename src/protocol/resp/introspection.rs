@@ -85,15 +85,19 @@ fn answer_docs(names: &[Bytes], replies: &mut RespReplies) {
 fn listed(filter: &ListFilter) -> impl Iterator<Item = &'static Spec> {
     let all =
         table::commands().flat_map(|spec| std::iter::once(spec).chain(spec.commands_behind()));
+    let pattern = match filter {
+        ListFilter::Pattern(pattern) => pattern.to_ascii_lowercase(),
+        _ => Vec::new(),
+    };
+    let mut steps = glob::STEPS_MAX;
     all.filter(move |spec| match filter {
         ListFilter::All => true,
         ListFilter::Module => false,
         ListFilter::Category(name) => Category::ALL.iter().any(|category| {
             spec.is_in(*category) && name.eq_ignore_ascii_case(category.name().as_bytes())
         }),
-        ListFilter::Pattern(pattern) => {
-            let pattern = pattern.to_ascii_lowercase();
-            glob::matches(&pattern, spec.name().as_bytes())
+        ListFilter::Pattern(_) => {
+            glob::matches_within(&pattern, spec.name().as_bytes(), &mut steps) == Some(true)
         }
     })
 }

@@ -44,8 +44,6 @@ labels! {
         Accept = "accept",
         /// The TLS handshake failed.
         Tls = "tls",
-        /// The server is about to end.
-        Shutdown = "shutdown",
     }
 }
 
@@ -60,6 +58,7 @@ labels! {
         /// What it sent of requests that were not whole was more than all connections may.
         Input = "input_bytes",
         Protocol = "protocol_error",
+        /// The server ends, and the connection has ended before it.
         Shutdown = "shutdown",
         /// Another client asked for it.
         Killed = "killed",

@@ -26,7 +26,7 @@ impl Session {
             Command::Auth(credentials) => self.auth(&credentials),
             Command::Select(_) => self.replies.ok(),
             Command::Time => self.time(),
-            Command::Client(command) => self.client(command),
+            Command::Client(command) => return self.client(command),
             Command::Introspect(Introspection::Info(names) | Introspection::Docs(names))
                 if names.len() > NAMES_MAX =>
             {
@@ -66,16 +66,14 @@ impl Session {
                 Err(error) => self.fail(&error),
             },
             // There are no replicas, so there is nothing to wait for.
-            Command::Wait { .. } => self.replies.integer(0),
-            Command::WaitAof { local, .. } => self.wait_aof(local).await,
+            Command::Wait => self.replies.integer(0),
+            Command::WaitAof { local } => self.wait_aof(local).await,
             Command::Save => match self.save().await {
                 Ok(()) => self.replies.ok(),
                 Err(error) => self.fail(&error),
             },
             Command::BgSave => self.in_background(Work::Save, "Background saving started"),
-            Command::BgRewriteAof => {
-                self.in_background(Work::Compact, "Background append only file rewriting started")
-            }
+            Command::BgRewriteAof => self.begin_compaction(),
             Command::LastSave => {
                 let seconds = self.shared.last_save_s.load(Ordering::Relaxed);
                 self.replies.integer(i64::try_from(seconds).unwrap_or(i64::MAX));
@@ -85,6 +83,12 @@ impl Session {
     }
 
     async fn wait_aof(&mut self, local: bool) {
+        // There is no log that could have it.
+        if local && !self.shared.engine.capabilities().durable {
+            let text =
+                "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+            return self.replies.error(&ReplyError::new(text));
+        }
         if local && let Err(error) = self.save().await {
             return self.fail(&error);
         }
@@ -99,6 +103,15 @@ impl Session {
         Ok(())
     }
 
+    /// One at a time: each goes over all data.
+    fn begin_compaction(&mut self) {
+        if self.shared.is_compacting.swap(true, Ordering::Relaxed) {
+            let text = "ERR Background append only file rewriting already in progress";
+            return self.replies.error(&ReplyError::new(text));
+        }
+        self.in_background(Work::Compact, "Background append only file rewriting started");
+    }
+
     fn in_background(&mut self, work: Work, reply: &str) {
         let shared = std::sync::Arc::clone(&self.shared);
         tokio::spawn(async move {
@@ -106,6 +119,9 @@ impl Session {
                 Work::Save => shared.engine.sync().await,
                 Work::Compact => shared.engine.compact().await,
             };
+            if matches!(work, Work::Compact) {
+                shared.is_compacting.store(false, Ordering::Relaxed);
+            }
             match (done, work) {
                 (Ok(()), Work::Save) => {
                     shared.last_save_s.store(unix_time().as_secs(), Ordering::Relaxed);
@@ -153,8 +169,8 @@ impl Session {
 
     /// Begins the end of the server. Connections, this one too, are told to finish.
     async fn shut_down(&mut self, shutdown: Shutdown) -> Flow {
-        let Shutdown::Begin { save, force, .. } = shutdown else {
-            self.replies.error(&ReplyError::new("ERR No shutdown in progress."));
+        let Shutdown::Begin { save, force } = shutdown else {
+            self.replies.error(&ReplyError::NO_SHUTDOWN);
             return Flow::GoOn;
         };
         if save != Some(false)
@@ -167,7 +183,7 @@ impl Session {
             return Flow::GoOn;
         }
         tracing::info!(client = %self.peer.addr, "a client has asked for the end");
-        self.shared.shutdown.request();
+        self.shared.shutdown.begin();
         Flow::Quit
     }
 }

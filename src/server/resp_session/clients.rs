@@ -1,23 +1,25 @@
 //! `CLIENT`: connections about themselves and each other.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use super::Session;
+use super::{Flow, Session};
 use crate::protocol::resp::ReplyError;
 use crate::protocol::resp::command::{ClientCommand, ClientFilter, ClientKind, KillFilter};
 use crate::server::metrics::CloseReason;
 use crate::server::peer::Peer;
 
-pub(super) const NO_NAME: ReplyError =
-    ReplyError::new("ERR Client names cannot contain spaces, newlines or special characters.");
-
-/// Whether a client can be called that.
-pub(super) fn is_name(name: &[u8]) -> bool {
-    name.iter().all(u8::is_ascii_graphic)
-}
-
 impl Session {
-    pub(super) fn client(&mut self, command: ClientCommand) {
+    pub(super) fn client(&mut self, command: ClientCommand) -> Flow {
+        match command {
+            ClientCommand::KillAddress(address) => return self.kill_address(address),
+            ClientCommand::Kill(filter) => return self.kill(&filter),
+            other => self.about_clients(other),
+        }
+        Flow::GoOn
+    }
+
+    fn about_clients(&mut self, command: ClientCommand) {
         match command {
             ClientCommand::Id => {
                 self.replies.integer(i64::try_from(self.peer.id).unwrap_or(i64::MAX));
@@ -27,19 +29,10 @@ impl Session {
                 self.replies.bulk_or_null((!name.is_empty()).then_some(&name[..]));
             }
             ClientCommand::SetName(name) => {
-                if !is_name(&name) {
-                    return self.replies.error(&NO_NAME);
-                }
                 self.peer.about().name = name.to_vec();
                 self.replies.ok();
             }
             ClientCommand::SetInfo { is_name: is_library, value } => {
-                if !is_name(&value) {
-                    let what = if is_library { "lib-name" } else { "lib-ver" };
-                    return self.replies.error(&ReplyError::from_text(format!(
-                        "ERR {what} cannot contain spaces, newlines or special characters."
-                    )));
-                }
                 let mut about = self.peer.about();
                 match is_library {
                     true => about.library = value.to_vec(),
@@ -53,33 +46,25 @@ impl Session {
                 self.replies.verbatim(&line);
             }
             ClientCommand::List(filter) => self.list_clients(&filter),
-            ClientCommand::KillAddress(address) => {
-                let filter = KillFilter {
-                    address: Some(address),
-                    includes_self: true,
-                    ..KillFilter::default()
-                };
-                match self.kill(&filter) {
-                    0 => self.replies.error(&ReplyError::new("ERR No such client")),
-                    _ => self.replies.ok(),
-                }
-            }
-            ClientCommand::Kill(filter) => {
-                let killed = self.kill(&filter);
-                self.replies.count(killed);
-            }
             ClientCommand::Reply(mode) => self.set_reply_mode(mode),
-            ClientCommand::NoEvict(_) | ClientCommand::NoTouch(_) => self.replies.ok(),
+            ClientCommand::NoEvict(_)
+            | ClientCommand::NoTouch(_)
+            | ClientCommand::KillAddress(_)
+            | ClientCommand::Kill(_) => self.replies.ok(),
         }
     }
 
     fn list_clients(&mut self, filter: &ClientFilter) {
         let mut lines = Vec::new();
+        let ids: HashSet<u64> = match filter {
+            ClientFilter::Ids(ids) => ids.iter().copied().collect(),
+            _ => HashSet::new(),
+        };
         for peer in self.shared.peers.all() {
             let is_wanted = match filter {
                 ClientFilter::All => true,
                 ClientFilter::Kind(kind) => *kind == ClientKind::Normal,
-                ClientFilter::Ids(ids) => ids.contains(&peer.id),
+                ClientFilter::Ids(_) => ids.contains(&peer.id),
             };
             if is_wanted {
                 lines.extend(self.line_about(&peer));
@@ -88,8 +73,26 @@ impl Session {
         self.replies.verbatim(&lines);
     }
 
-    /// Ends connections, and says how many.
-    fn kill(&self, filter: &KillFilter) -> usize {
+    fn kill_address(&mut self, address: bytes::Bytes) -> Flow {
+        let (address, includes_self) = (Some(address), true);
+        let filter = KillFilter { address, includes_self, ..KillFilter::default() };
+        let (killed, flow) = self.end(&filter);
+        match killed {
+            0 => self.replies.error(&ReplyError::NO_SUCH_CLIENT),
+            _ => self.replies.ok(),
+        }
+        flow
+    }
+
+    fn kill(&mut self, filter: &KillFilter) -> Flow {
+        let (killed, flow) = self.end(filter);
+        self.replies.count(killed);
+        flow
+    }
+
+    /// Ends connections. How many, and whether this is one of them: it has its answer first, and
+    /// nothing behind it is executed.
+    fn end(&self, filter: &KillFilter) -> (usize, Flow) {
         let is_wanted = |peer: &&std::sync::Arc<Peer>| {
             let is_at = |wanted: &Option<bytes::Bytes>, addr: std::net::SocketAddr| {
                 wanted.as_ref().is_none_or(|wanted| addr.to_string().as_bytes() == &wanted[..])
@@ -100,15 +103,15 @@ impl Session {
                 && is_at(&filter.local_address, peer.local_addr)
                 && (filter.includes_self || peer.id != self.peer.id)
         };
-        let all = self.shared.peers.all();
-        all.iter()
-            .filter(is_wanted)
-            .map(|peer| match peer.id == self.peer.id {
-                // It is told so first.
-                true => peer.finish(),
+        let (mut killed, mut flow) = (0, Flow::GoOn);
+        for peer in self.shared.peers.all().iter().filter(is_wanted) {
+            killed += 1;
+            match peer.id == self.peer.id {
+                true => flow = Flow::Quit,
                 false => peer.end(CloseReason::Killed),
-            })
-            .count()
+            }
+        }
+        (killed, flow)
     }
 
     /// A connection in the words of Redis.

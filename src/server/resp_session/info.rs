@@ -115,8 +115,10 @@ impl Session {
                 let last = shared.last_save_s.load(std::sync::atomic::Ordering::Relaxed);
                 line("rdb_last_save_time", &last);
                 line("rdb_last_bgsave_status", &"ok");
-                line("aof_enabled", &1);
-                line("aof_rewrite_in_progress", &0);
+                let is_durable = shared.engine.capabilities().durable;
+                line("aof_enabled", &u8::from(is_durable));
+                let is_compacting = shared.is_compacting.load(std::sync::atomic::Ordering::Relaxed);
+                line("aof_rewrite_in_progress", &u8::from(is_compacting));
                 line("aof_last_bgrewrite_status", &"ok");
                 let poisoned =
                     stats.figures.iter().any(|it| it.name == "poisoned" && it.value > 0.0);

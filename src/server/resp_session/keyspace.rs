@@ -2,10 +2,15 @@
 
 use super::Session;
 use crate::protocol::glob;
+use crate::protocol::resp::ReplyError;
 use crate::protocol::resp::command::Scan;
 
 /// How many keys are looked at between two turns of other connections.
 const STRIDE: usize = 1000;
+/// How many steps of matching are done between them, but for those of a single key.
+const STEPS_PER_TURN: usize = 1 << 20;
+
+const TOO_MANY_STEPS: ReplyError = ReplyError::new("ERR the pattern takes too long on a long key");
 
 impl Session {
     pub(super) async fn random_key(&mut self) {
@@ -23,8 +28,10 @@ impl Session {
                 Ok(walked) => walked,
                 Err(error) => return self.fail(&error),
             };
-            let matching = walked.keys.into_iter().filter(|key| glob::matches(pattern, key));
-            found.extend(matching.inspect(|key| bytes += key.len() + 32));
+            let Some(matching) = matching(pattern, walked.keys).await else {
+                return self.replies.error(&TOO_MANY_STEPS);
+            };
+            found.extend(matching.into_iter().inspect(|key| bytes += key.len() + 32));
             if bytes > self.shared.config.output_bytes_per_connection_max {
                 let text = "ERR the keys are too many for one reply; use SCAN";
                 return self.replies.error_text(text.as_bytes());
@@ -50,14 +57,36 @@ impl Session {
             Err(crate::KvsError::InvalidCursor { .. }) => crate::Walked::default(),
             Err(error) => return self.fail(&error),
         };
-        let matches = |key: &&Vec<u8>| {
-            scan.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
+        let found = match &scan.pattern {
+            _ if !scan.wants_strings => Some(Vec::new()),
+            Some(pattern) => matching(pattern, walked.keys).await,
+            None => Some(walked.keys),
         };
-        let found: Vec<&Vec<u8>> =
-            walked.keys.iter().filter(|_| scan.wants_strings).filter(matches).collect();
+        let Some(found) = found else {
+            return self.replies.error(&TOO_MANY_STEPS);
+        };
         self.replies.array(2);
         self.replies.bulk(walked.cursor.to_string().as_bytes());
         self.replies.array(found.len());
         found.iter().for_each(|key| self.replies.bulk(key));
     }
+}
+
+/// Those of some keys that match a pattern; none if one of them takes too long. Other connections
+/// have their turns meanwhile.
+async fn matching(pattern: &[u8], keys: Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    let mut left = STEPS_PER_TURN;
+    for key in keys {
+        let mut steps = glob::STEPS_MAX;
+        if glob::matches_within(pattern, &key, &mut steps)? {
+            found.push(key);
+        }
+        left = left.saturating_sub(glob::STEPS_MAX - steps);
+        if left == 0 {
+            tokio::task::yield_now().await;
+            left = STEPS_PER_TURN;
+        }
+    }
+    Some(found)
 }

@@ -1,28 +1,21 @@
 //! Who a client is, and what it speaks: `HELLO`, `AUTH`, `RESET`.
 
 use super::Session;
-use super::clients::is_name;
 use super::transaction::Watches;
 use crate::protocol::resp::command::{Credentials, Hello};
 use crate::protocol::resp::{ReplyError, RespVersion};
 
-const WRONG_PASSWORD: ReplyError =
-    ReplyError::new("WRONGPASS invalid username-password pair or user is disabled.");
-
 impl Session {
     pub(super) fn auth(&mut self, credentials: &Credentials) {
         if credentials.user.is_none() && self.shared.password.is_none() {
-            return self.replies.error(&ReplyError::new(
-                "ERR AUTH <password> called without any password configured for the default user. \
-                 Are you sure your configuration is correct?",
-            ));
+            return self.replies.error(&ReplyError::NO_PASSWORD);
         }
         match self.is_right(credentials) {
             true => {
                 self.log_in();
                 self.replies.ok();
             }
-            false => self.replies.error(&WRONG_PASSWORD),
+            false => self.replies.error(&ReplyError::WRONG_PASSWORD),
         }
     }
 
@@ -30,17 +23,10 @@ impl Session {
     pub(super) fn hello(&mut self, hello: Hello) {
         if let Some(credentials) = &hello.credentials {
             if !self.is_right(credentials) {
-                return self.replies.error(&WRONG_PASSWORD);
+                return self.replies.error(&ReplyError::WRONG_PASSWORD);
             }
         } else if !self.is_known {
-            return self.replies.error(&ReplyError::new(
-                "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-                 HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
-                 and select the RESP protocol version at the same time",
-            ));
-        }
-        if hello.name.as_ref().is_some_and(|name| !is_name(name)) {
-            return self.replies.error(&super::clients::NO_NAME);
+            return self.replies.error(&ReplyError::HELLO_NOT_LOGGED_IN);
         }
         if hello.credentials.is_some() {
             self.log_in();
@@ -77,7 +63,7 @@ impl Session {
         self.transaction = None;
         self.watches = Watches::default();
         self.is_muted = false;
-        self.skipped = 0;
+        (self.skips_next, self.skips_this) = (false, false);
         self.set_known(self.shared.password.is_none());
         self.replies.set_version(RespVersion::Two);
         let mut about = self.peer.about();

@@ -5,6 +5,7 @@
 
 mod answer;
 mod clients;
+mod failed;
 mod info;
 mod keyspace;
 mod login;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use super::bounds::Bounds;
 use super::config::Config;
 use super::execute::execute;
+use super::failure_log;
 use super::link::{Awaited, Broken, Link, Turn};
 use super::metrics::{CloseReason, Protocol};
 use super::peer::Peer;
@@ -108,8 +110,9 @@ struct Session {
     transaction: Option<Transaction>,
     watches: Watches,
     is_muted: bool,
-    /// Replies to so many commands are not sent.
-    skipped: u8,
+    /// Whether the reply to the next request is not sent, and whether that to this one is not.
+    skips_next: bool,
+    skips_this: bool,
 }
 
 impl Session {
@@ -129,7 +132,8 @@ impl Session {
             transaction: None,
             watches: Watches::default(),
             is_muted: false,
-            skipped: 0,
+            skips_next: false,
+            skips_this: false,
         }
     }
 
@@ -192,7 +196,7 @@ impl Session {
     /// wait for those steps is the answer.
     fn take(&mut self, request: Vec<Bytes>) -> Option<Held> {
         let is_usual =
-            self.is_known && self.transaction.is_none() && !self.is_muted && self.skipped == 0;
+            self.is_known && self.transaction.is_none() && !self.is_muted && !self.skips_next;
         let spec = match table::resolve(&request) {
             Ok(spec) if is_usual => spec,
             _ => return Some(Held::Request(request)),
@@ -212,6 +216,7 @@ impl Session {
     async fn take_otherwise(&mut self, request: Vec<Bytes>) -> Flow {
         let before = self.replies.bytes().len();
         let was_muted = self.is_muted;
+        self.skips_this = std::mem::take(&mut self.skips_next);
         let number = request.first().and_then(|name| table::number(name));
         let mut flow = Flow::GoOn;
         match table::resolve(&request) {
@@ -222,7 +227,7 @@ impl Session {
                 }
             }
             Ok(spec) if !self.is_known && !spec.has(Flag::NoAuth) => {
-                self.refuse(number, &ReplyError::new("NOAUTH Authentication required."));
+                self.refuse(number, &ReplyError::NOT_LOGGED_IN);
             }
             Ok(spec) if self.transaction.is_some() && transaction::is_queued(spec) => {
                 self.queue(spec, request);
@@ -236,29 +241,23 @@ impl Session {
                 parsed => flow = self.do_alone(spec, number, parsed).await,
             },
         }
-        self.mute(before, was_muted);
-        flow
-    }
-
-    /// Takes back replies that the client does not want.
-    fn mute(&mut self, before: usize, was_muted: bool) {
-        if self.skipped > 0 {
-            self.skipped -= 1;
-            self.replies.bytes().truncate(before);
-        } else if self.is_muted && was_muted {
+        // The client does not want it.
+        if std::mem::take(&mut self.skips_this) || self.is_muted && was_muted {
             self.replies.bytes().truncate(before);
         }
+        flow
     }
 
     fn set_reply_mode(&mut self, mode: ReplyMode) {
         match mode {
             ReplyMode::On => {
-                self.is_muted = false;
+                // This is answered in any case.
+                (self.is_muted, self.skips_this) = (false, false);
                 self.replies.ok();
             }
             ReplyMode::Off => self.is_muted = true,
-            // The next one; this one says nothing in any case.
-            ReplyMode::Skip if !self.is_muted => self.skipped = 1,
+            // This one says nothing in any case.
+            ReplyMode::Skip if !self.is_muted => self.skips_next = true,
             ReplyMode::Skip => {}
         }
     }
@@ -279,9 +278,13 @@ impl Session {
         };
         let begun = Instant::now();
         self.peer.about().last_command = spec.name();
+        let before = self.replies.bytes().len();
         let flow = self.answer(command).await;
         if let Some(number) = number {
-            self.record(number, begun, || vec![Bytes::from_static(spec.name().as_bytes())]);
+            self.record(spec, number, begun);
+            if self.replies.bytes().get(before) == Some(&b'-') {
+                self.shared.metrics.record_error(number);
+            }
         }
         flow
     }
@@ -296,13 +299,21 @@ impl Session {
     /// Executes steps, until all are done or there are more than so many bytes of replies more.
     async fn execute_steps(&mut self, reply_bytes_max: usize) {
         let begun = Instant::now();
-        let limit = self.replies.bytes().len().saturating_add(reply_bytes_max);
+        let (before, errors) = (self.replies.bytes().len(), self.replies.errors());
+        let limit = before.saturating_add(reply_bytes_max);
         let bounds = Bounds::new(&self.shared.config, limit).with_turns(&self.shared.turns);
         let engine = &*self.shared.engine;
         let done = execute(engine, &self.steps, &mut self.replies, bounds).await;
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         for number in self.commands.iter().take(done) {
             self.shared.metrics.record(*number, nanos);
+        }
+        // Most have none, and need not be looked at.
+        if self.replies.errors() != errors {
+            let replies = self.replies.as_bytes().get(before..).unwrap_or_default();
+            let failed = self.commands.iter().zip(failed::which_failed(replies));
+            let failed = failed.filter(|(_, is_error)| *is_error);
+            failed.for_each(|(number, _)| self.shared.metrics.record_error(*number));
         }
         // One line for all of them: nobody knows which was the slow one.
         if self.shared.slow_log.is_slow(nanos / 1000)
@@ -328,17 +339,18 @@ impl Session {
         }
     }
 
-    fn record(&self, number: usize, begun: Instant, arguments: impl FnOnce() -> Vec<Bytes>) {
+    fn record(&self, spec: &'static Spec, number: usize, begun: Instant) {
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.shared.metrics.record(number, nanos);
-        if self.shared.slow_log.is_slow(nanos / 1000) {
-            note_slow(&self.shared, &self.peer, nanos / 1000, arguments);
+        if self.shared.slow_log.is_slow(nanos / 1000) && !spec.has(Flag::SkipSlowlog) {
+            let name = || vec![Bytes::from_static(spec.name().as_bytes())];
+            note_slow(&self.shared, &self.peer, nanos / 1000, name);
         }
     }
 
     /// Says that an engine has failed.
     fn fail(&mut self, error: &crate::KvsError) {
-        tracing::warn!(client = %self.peer.addr, "{error}");
+        failure_log::note(error, |_| {});
         self.replies.error(&reply_error(error));
     }
 }
@@ -352,10 +364,12 @@ fn limits(config: &Config, is_known: bool) -> RequestLimits {
     if is_known {
         return limits;
     }
+    // What is configured may be more than usual.
+    limits = limits.before_login();
     limits.arguments_max = config.unauthenticated_arguments_max;
     limits.argument_bytes_max = config.unauthenticated_argument_bytes_max;
     limits.buffer_bytes_max = config.unauthenticated_buffer_bytes_max;
-    limits.before_login()
+    limits
 }
 
 /// The most steps that are gathered.

@@ -1,5 +1,7 @@
 //! `CONFIG`: the parameters that tools ask for, as far as there is something of the kind.
 
+use std::collections::HashSet;
+
 use super::Session;
 use crate::options::Durability;
 use crate::protocol::glob;
@@ -12,8 +14,12 @@ impl Session {
             ConfigCommand::Get(patterns) => {
                 let lower: Vec<Vec<u8>> =
                     patterns.iter().map(|pattern| pattern.to_ascii_lowercase()).collect();
-                let is_wanted = |name: &str| {
-                    lower.iter().any(|pattern| glob::matches(pattern, name.as_bytes()))
+                // All of it in the time of one long match: what is behind that finds nothing.
+                let mut steps = glob::STEPS_MAX;
+                let mut is_wanted = |name: &str| {
+                    lower.iter().any(|pattern| {
+                        glob::matches_within(pattern, name.as_bytes(), &mut steps) == Some(true)
+                    })
                 };
                 let all = self.parameters();
                 let found: Vec<_> = all.iter().filter(|(name, _)| is_wanted(name)).collect();
@@ -31,6 +37,7 @@ impl Session {
     /// What is as it is set to is accepted; anything else needs the configuration of the server.
     fn set_parameters(&mut self, pairs: &[bytes::Bytes]) {
         let all = self.parameters();
+        let mut seen = HashSet::new();
         for pair in pairs.chunks(2) {
             let [name, value] = pair else {
                 return self.replies.error(&ReplyError::SYNTAX);
@@ -38,6 +45,10 @@ impl Session {
             let known = all.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
             let shown = String::from_utf8_lossy(name);
             let error = match known {
+                Some((known, _)) if !seen.insert(*known) => format!(
+                    "ERR CONFIG SET failed (possibly related to argument '{shown}') - duplicate \
+                     parameter"
+                ),
                 Some((_, is)) if is.as_bytes() == &value[..] => continue,
                 Some(_) => format!(
                     "ERR CONFIG SET failed (possibly related to argument '{shown}') - can't set \
@@ -54,6 +65,7 @@ impl Session {
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let config = &self.shared.config;
+        let is_durable = self.shared.engine.capabilities().durable;
         let appendfsync = match config.durability() {
             Durability::Always => "always",
             Durability::Interval(_) => "everysec",
@@ -61,7 +73,7 @@ impl Session {
         };
         vec![
             ("appendfsync", appendfsync.to_owned()),
-            ("appendonly", "yes".to_owned()),
+            ("appendonly", if is_durable { "yes" } else { "no" }.to_owned()),
             ("bind", config.addr.ip().to_string()),
             ("databases", "1".to_owned()),
             ("dir", config.dir.display().to_string()),

@@ -12,6 +12,7 @@ use super::{Flow, Session};
 use crate::protocol::resp::table::{Flag, Spec};
 use crate::protocol::resp::{Command, ReplyError, StringStep};
 use crate::server::bounds::Bounds;
+use crate::server::failure_log;
 use crate::server::step::{Replies, Step};
 use crate::server::steps::reply_error;
 use crate::server::transaction::{Watched, execute_as_one};
@@ -45,8 +46,7 @@ impl Session {
         let bytes: usize = request.iter().map(bytes_of).sum();
         if spec.has(Flag::NoMulti) {
             transaction.is_broken = true;
-            let text = "ERR Command not allowed inside a transaction";
-            return self.replies.error(&ReplyError::new(text));
+            return self.replies.error(&ReplyError::NOT_IN_TRANSACTION);
         }
         if self.watches.bytes + transaction.bytes + bytes > bytes_max {
             transaction.is_broken = true;
@@ -62,7 +62,7 @@ impl Session {
 
     pub(super) fn multi(&mut self) {
         if self.transaction.is_some() {
-            return self.replies.error(&ReplyError::new("ERR MULTI calls can not be nested"));
+            return self.replies.error(&ReplyError::NESTED_MULTI);
         }
         self.transaction = Some(Transaction::default());
         self.replies.ok();
@@ -71,7 +71,7 @@ impl Session {
 
     pub(super) fn discard(&mut self) {
         if self.transaction.take().is_none() {
-            return self.replies.error(&ReplyError::new("ERR DISCARD without MULTI"));
+            return self.replies.error(&ReplyError::DISCARD_WITHOUT_MULTI);
         }
         self.watches = Watches::default();
         self.replies.ok();
@@ -81,8 +81,7 @@ impl Session {
     /// Remembers what keys are like.
     pub(super) async fn watch(&mut self, keys: Vec<Bytes>) {
         if self.transaction.is_some() {
-            let text = "ERR WATCH inside MULTI is not allowed";
-            return self.replies.error(&ReplyError::new(text));
+            return self.replies.error(&ReplyError::WATCH_IN_MULTI);
         }
         let (mut new, mut seen) = (Vec::new(), HashSet::new());
         for key in &keys {
@@ -117,14 +116,13 @@ impl Session {
 
     pub(super) async fn exec(&mut self) -> Flow {
         let Some(transaction) = self.transaction.take() else {
-            self.replies.error(&ReplyError::new("ERR EXEC without MULTI"));
+            self.replies.error(&ReplyError::EXEC_WITHOUT_MULTI);
             return Flow::GoOn;
         };
         let watched = std::mem::take(&mut self.watches).all;
         self.note_transaction();
         if transaction.is_broken {
-            let text = "EXECABORT Transaction discarded because of previous errors.";
-            self.replies.error(&ReplyError::new(text));
+            self.replies.error(&ReplyError::EXEC_ABORTED);
             return Flow::GoOn;
         }
         let before = self.replies.bytes().len();
@@ -215,6 +213,7 @@ impl Session {
             }
             // What came before is done, so each has a reply of its own.
             Err(error) => {
+                failure_log::note(&error, |keys| steps.iter().for_each(|step| step.writes(keys)));
                 let (error, mut marks) = (reply_error(&error), Vec::new());
                 for _ in steps {
                     marks.push(self.replies.bytes().len());

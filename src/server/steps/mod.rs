@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::failure_log;
 use super::step::{Needs, Step};
 use crate::batch::Batch;
 use crate::error::KvsError;
@@ -208,6 +209,10 @@ impl Step for StringStep {
     }
 
     fn fail(&self, error: &KvsError, replies: &mut RespReplies) {
+        failure_log::note(error, |keys| {
+            self.reads(keys);
+            self.writes(keys);
+        });
         replies.error(&reply_error(error));
     }
 }

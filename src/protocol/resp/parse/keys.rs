@@ -209,8 +209,9 @@ pub(crate) fn object_help(_: Arguments) -> Parsed {
 }
 
 pub(crate) fn wait(mut arguments: Arguments) -> Parsed {
-    let replicas = arguments.take_integer()?;
-    Ok(Command::Wait { replicas, timeout_ms: timeout(&mut arguments)? })
+    arguments.take_integer()?;
+    check_timeout(&mut arguments)?;
+    Ok(Command::Wait)
 }
 
 pub(crate) fn waitaof(mut arguments: Arguments) -> Parsed {
@@ -219,14 +220,14 @@ pub(crate) fn waitaof(mut arguments: Arguments) -> Parsed {
         1 => true,
         _ => return Err(ReplyError::new("ERR value is out of range, value must between 0 and 1")),
     };
-    let replicas = arguments.take_from(0, "ERR value is out of range, must be positive")?;
-    let timeout_ms = timeout(&mut arguments)?;
-    Ok(Command::WaitAof { local, replicas: replicas.unsigned_abs(), timeout_ms })
+    arguments.take_from(0, "ERR value is out of range, must be positive")?;
+    check_timeout(&mut arguments)?;
+    Ok(Command::WaitAof { local })
 }
 
-fn timeout(arguments: &mut Arguments) -> Result<u64, ReplyError> {
+fn check_timeout(arguments: &mut Arguments) -> Result<(), ReplyError> {
     let text = arguments.take()?;
     let timeout =
         integer(&text).ok_or(ReplyError::new("ERR timeout is not an integer or out of range"))?;
-    u64::try_from(timeout).map_err(|_| ReplyError::new("ERR timeout is negative"))
+    if timeout < 0 { Err(ReplyError::new("ERR timeout is negative")) } else { Ok(()) }
 }

@@ -74,7 +74,7 @@ pub(crate) fn shutdown(mut arguments: Arguments) -> Parsed {
         return Err(ReplyError::SYNTAX);
     }
     let save = (save || no_save).then_some(save);
-    let begin = Shutdown::Begin { save, now, force };
+    let begin = Shutdown::Begin { save, force };
     Ok(Command::Shutdown(if abort { Shutdown::Abort } else { begin }))
 }
 
