@@ -111,8 +111,13 @@ pub enum KvsError {
         option: &'static str,
     },
     /// The owner of a directory was faster, again and again, than this process that only reads it:
-    /// files came and went while they were read. Trying again may help.
-    #[error("{} changed each of the {tries} times that it was read", path.display())]
+    /// files came and went while they were read. Trying again may help, when less is compacted; the
+    /// owner itself is not concerned.
+    #[error(
+        "{} changed each of the {tries} times that it was read: try again, or ask the process that \
+         has it open",
+        path.display()
+    )]
     Unsettled {
         /// The directory.
         path: PathBuf,

@@ -2,11 +2,14 @@
 //!
 //! A sealed segment never changes, so its file gets a second name in the backup, or a copy where
 //! that cannot be. Of the segment in which the log grows, what was published is copied. While that
-//! is done, segments may go away, but stay readable. The manifest comes last and makes it a backup;
-//! a backup that is brought up to date stays the old one until then. A file that is there already
-//! is known by its store, id, salt and length, not by its name. All of a file is read before it
-//! counts: one that is there and has come to harm is taken anew, and one that is damaged where it
-//! comes from gets no name.
+//! is done, segments may go away, but stay readable: all are open before the first is taken. The
+//! manifest comes last and makes it a backup; a backup that is brought up to date stays the old one
+//! until then. A file that is there already is known by its store, id, salt, length and last seq,
+//! not by its name. All of a file is read before it counts: one that is there and has come to harm
+//! is taken anew, and one that is damaged where it comes from gets no name.
+//!
+//! Which segments, how far and as of which seq, is for the source to say: the owner of a store
+//! here, a process that only reads it in `read_only_backup.rs`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,13 +18,14 @@ use std::sync::atomic::Ordering;
 
 use super::Store;
 use super::core::Core;
-use super::disk::{Access, Disk, DiskLock, copy, sync_name};
+use super::disk::{Access, Disk, DiskLock, copy, is_same, sync_name};
 use super::manifest::{Manifest, Named, State};
 use super::names::{self, Name};
 use super::notice::lock_silently;
 use super::scan::Scan;
 use super::segment::{Segment, Shelf, stated};
 use super::sync::lock;
+use super::view::View;
 use crate::error::{KvsError, Result};
 
 /// What a backup did.
@@ -50,20 +54,22 @@ pub struct BackupReport {
     pub copied_bytes: u64,
 }
 
-/// What is backed up: a state of the store.
-struct Subject {
-    manifest: Manifest,
-    /// The sealed segments.
-    sealed: Vec<Arc<Segment>>,
-    /// The one in which the log grows, and how far.
-    active: Arc<Segment>,
-    end: u64,
-    seq: u64,
+/// What is backed up: a state of the store. Every segment in it is open.
+pub(crate) struct Subject {
+    /// Names the segments below, and no others.
+    pub(crate) manifest: Manifest,
+    /// Segments that never change, durable as a whole: their files may get a second name.
+    pub(crate) sealed: Vec<Arc<Segment>>,
+    /// Segments that are copied, and how far: the one in which the log grows, and what nobody has
+    /// proven durable.
+    pub(crate) copied: Vec<(Arc<Segment>, u64)>,
+    /// It is the state after this seq.
+    pub(crate) seq: u64,
 }
 
 /// The directory of a backup.
 struct Destination<'a> {
-    /// The store's own.
+    /// Where the segments come from.
     shelf: &'a Shelf,
     directory: &'a Path,
     report: BackupReport,
@@ -107,20 +113,7 @@ impl Store {
 impl Core {
     pub(crate) fn backup(&self, directory: &Path) -> Result<BackupReport> {
         self.check_open()?;
-        let mut destination = self.destination(directory)?;
-        let mut subject = self.subject();
-        destination.report.seq = subject.seq;
-        for segment in &subject.sealed {
-            destination.take(segment)?;
-        }
-        destination.copy(&subject.active, subject.end)?;
-        let disk = destination.disk();
-        let synced = disk.sync_dir(directory);
-        synced.map_err(|error| KvsError::io("sync", directory, error))?;
-        subject.manifest.clock_floor_ms = self.time.seen_ms().max(subject.manifest.clock_floor_ms);
-        subject.manifest.replace(disk, directory).map_err(|failed| failed.error)?;
-        destination.remove_others(&subject.manifest)?;
-        Ok(destination.report)
+        back_up(self.as_ref(), directory, || self.subject())
     }
 
     /// The state of the store between two groups of commits.
@@ -151,46 +144,72 @@ impl Core {
             _ => false,
         });
         let seq = self.published_seq.load(Ordering::Acquire);
-        manifest.reserved_seq = seq + 1;
-        Subject { manifest, sealed, active, end, seq }
+        Subject { manifest, sealed, copied: vec![(active, end)], seq }
     }
+}
 
-    /// Whether a directory holds an earlier backup of this store; an error if anything else.
-    fn check_destination(&self, directory: &Path) -> Result<bool> {
-        let disk = &*self.shelf.disk;
-        let names = disk.list(directory);
-        let names = names.map_err(|error| KvsError::io("list", directory, error))?;
-        let is_backup = names.iter().any(|name| name == names::BACKUP);
-        // The mark comes first, so whatever a backup leaves when it dies can be told.
-        let is_begun = names.iter().all(|name| [names::LOCK, names::BACKUP_NEW].contains(&&**name));
-        let found = Manifest::load(disk, directory)?;
-        let is_other = found.is_some_and(|found| found.store_id != self.shelf.store_id);
-        if is_other || !(is_backup || is_begun) {
-            return Err(KvsError::NotEmpty { path: directory.to_owned() });
-        }
-        Ok(is_backup)
+/// Backs up the state that `subject` answers with, which is asked once there is a directory for it.
+/// Durable when this returns.
+pub(crate) fn back_up(
+    view: &View,
+    directory: &Path,
+    subject: impl FnOnce() -> Subject,
+) -> Result<BackupReport> {
+    let mut destination = Destination::new(&view.shelf, directory)?;
+    let Subject { mut manifest, sealed, copied, seq } = subject();
+    destination.report.seq = seq;
+    for segment in &sealed {
+        destination.take(segment)?;
     }
+    for (segment, end) in &copied {
+        destination.take_beginning(segment, *end)?;
+    }
+    let disk = destination.disk();
+    let synced = disk.sync_dir(directory);
+    synced.map_err(|error| KvsError::io("sync", directory, error))?;
+    // Who restores it believes no record behind that seq.
+    manifest.reserved_seq = seq + 1;
+    manifest.clock_floor_ms = view.time.seen_ms().max(manifest.clock_floor_ms);
+    manifest.replace(disk, directory).map_err(|failed| failed.error)?;
+    destination.remove_others(&manifest)?;
+    Ok(destination.report)
+}
 
+/// Whether a directory holds an earlier backup of the store of this shelf; an error if anything
+/// else.
+fn check_destination(shelf: &Shelf, directory: &Path) -> Result<bool> {
+    let disk = &*shelf.disk;
+    let names = disk.list(directory);
+    let names = names.map_err(|error| KvsError::io("list", directory, error))?;
+    let is_backup = names.iter().any(|name| name == names::BACKUP);
+    // The mark comes first, so whatever a backup leaves when it dies can be told.
+    let is_begun = names.iter().all(|name| [names::LOCK, names::BACKUP_NEW].contains(&&**name));
+    let found = Manifest::load(disk, directory)?;
+    let is_other = found.is_some_and(|found| found.store_id != shelf.store_id);
+    if is_other || !(is_backup || is_begun) {
+        return Err(KvsError::NotEmpty { path: directory.to_owned() });
+    }
+    Ok(is_backup)
+}
+
+impl<'a> Destination<'a> {
     /// Makes the directory, or finds an earlier backup of this store in it.
-    fn destination<'a>(&'a self, directory: &'a Path) -> Result<Destination<'a>> {
-        let disk = &*self.shelf.disk;
+    fn new(shelf: &'a Shelf, directory: &'a Path) -> Result<Destination<'a>> {
+        let disk = &*shelf.disk;
         let io = |action| move |error| KvsError::io(action, directory, error);
         disk.create_dir(directory).map_err(io("create"))?;
         sync_name(disk, directory)?;
-        self.check_destination(directory)?;
+        check_destination(shelf, directory)?;
         let lock = lock_silently(disk, directory)?;
         // Once more: another backup may have been faster.
-        if !self.check_destination(directory)? {
+        if !check_destination(shelf, directory)? {
             let mark = (names::BACKUP_NEW, names::BACKUP);
             super::disk::replace(disk, directory, mark, b"a backup of kvs: see kvs restore\n")?;
             disk.sync_dir(directory).map_err(io("sync"))?;
         }
-        let (shelf, report) = (&self.shelf, BackupReport::default());
-        Ok(Destination { shelf, directory, report, _lock: lock })
+        Ok(Destination { shelf, directory, report: BackupReport::default(), _lock: lock })
     }
-}
 
-impl Destination<'_> {
     fn disk(&self) -> &dyn Disk {
         &*self.shelf.disk
     }
@@ -223,13 +242,52 @@ impl Destination<'_> {
         let (path, end) = (self.path_of(segment), segment.end());
         let file = self.disk().open(&path, Access::Read);
         let len = file.and_then(|file| file.len());
+        if kvs_bug!("backup_keeps_by_name") {
+            return len.is_ok();
+        }
+        // An earlier backup may have got further than the disk under the store; after a loss of
+        // power that one went on otherwise, but not with the same seqs.
+        let is_last = |seq| {
+            seq == segment.max_seq.load(Ordering::Relaxed) || kvs_bug!("backup_keeps_by_length")
+        };
         // What cannot be read is taken anew.
-        let is_as_long = len.is_ok_and(|len| len == end || kvs_bug!("backup_keeps_by_name"));
-        is_as_long && (kvs_bug!("backup_keeps_by_name") || self.check(&path, segment, end).is_ok())
+        len.is_ok_and(|len| len == end) && self.check(&path, segment, end).is_ok_and(is_last)
     }
 
-    /// Reads a file that is to be that segment up to `end`, and finds it whole.
-    fn check(&self, path: &Path, segment: &Segment, end: u64) -> Result<()> {
+    /// Copies a segment up to `end`, if that is not there yet.
+    fn take_beginning(&mut self, segment: &Segment, end: u64) -> Result<()> {
+        // What cannot be read is taken anew.
+        if self.has_beginning(segment, end).unwrap_or(false) {
+            self.report.kept += 1;
+            return Ok(());
+        }
+        self.copy(segment, end)
+    }
+
+    /// Whether the file of that name is that segment up to `end`. More may come behind it: an
+    /// earlier backup that is of a later state needs it, until the manifest is replaced. But nobody
+    /// may take it for part of this one; after a loss of power the store may have gone on without.
+    fn has_beginning(&self, segment: &Segment, end: u64) -> Result<bool> {
+        let path = self.path_of(segment);
+        let io = |error| KvsError::io("read", &path, error);
+        let file = self.disk().open(&path, Access::Read).map_err(io)?;
+        let len = file.len().map_err(io)?;
+        if len < end || len > end && kvs_bug!("backup_shortens") {
+            return Ok(false);
+        }
+        self.check(&path, segment, end)?;
+        let mut rest = Scan::new(&*file, &path, segment.salt, len).starting_at(end);
+        while let Some(found) = rest.next()? {
+            if found.record.seq().is_some_and(|seq| seq <= self.report.seq) {
+                return Ok(false);
+            }
+        }
+        Ok(rest.offset() == len && is_same(&*file, &*segment.file, end).map_err(io)?)
+    }
+
+    /// Reads a file that is to be that segment up to `end`, and finds it whole. Answers with the
+    /// highest seq in it.
+    fn check(&self, path: &Path, segment: &Segment, end: u64) -> Result<u64> {
         let file = self.disk().open(path, Access::Read);
         let file = file.map_err(|error| KvsError::io("open", path, error))?;
         let stated = stated(&*file, path)?.map_err(|reason| segment.corrupt(0, reason))?;
@@ -238,9 +296,12 @@ impl Destination<'_> {
             return Err(segment.corrupt(0, "the header is of another segment"));
         }
         let mut scan = Scan::new(&*file, path, segment.salt, end);
-        while scan.next()?.is_some() {}
+        let mut max_seq = 0;
+        while let Some(found) = scan.next()? {
+            max_seq = found.record.seq().unwrap_or_default().max(max_seq);
+        }
         match scan.offset() == end {
-            true => Ok(()),
+            true => Ok(max_seq),
             false => Err(segment.corrupt(scan.offset(), scan.reason())),
         }
     }

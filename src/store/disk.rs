@@ -144,6 +144,25 @@ pub fn copy(
     Ok(())
 }
 
+/// Whether two files have the same first `len` bytes, all of which must be there.
+pub fn is_same(one: &dyn DiskFile, other: &dyn DiskFile, len: u64) -> io::Result<bool> {
+    let mut bytes = [vec![0; 64 << 10], vec![0; 64 << 10]];
+    let mut at = 0;
+    while at < len {
+        let [ones, others] = &mut bytes;
+        let piece = usize::try_from(len - at).unwrap_or(usize::MAX).min(ones.len());
+        let (ones, others) = (ones.get_mut(..piece), others.get_mut(..piece));
+        let (ones, others) = (ones.unwrap_or_default(), others.unwrap_or_default());
+        read_exact_at(one, ones, at)?;
+        read_exact_at(other, others, at)?;
+        if ones != others {
+            return Ok(false);
+        }
+        at += piece as u64;
+    }
+    Ok(true)
+}
+
 /// Writes bytes again in place: a failed sync may have left their pages clean and not on disk. One
 /// that stops half-way has written what was there already.
 pub fn rewrite(file: &dyn DiskFile, range: Range<u64>) -> io::Result<()> {

@@ -66,6 +66,7 @@ mod damage;
 mod verify;
 mod restore;
 mod backup;
+mod read_only_backup;
 mod salvage;
 mod inspect;
 mod machine;

@@ -107,6 +107,12 @@ impl ReadOnlyStore {
         Arc::clone(&self.shared.reading.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What is shown, and at what the directory looked like when that was read: of one moment.
+    pub(crate) fn shown<R>(&self, look: impl FnOnce(&Arc<Reading>, &Sight) -> R) -> R {
+        let sight = lock(&self.shared.sight);
+        look(&self.reading(), &sight)
+    }
+
     fn held(&self) -> Arc<Held> {
         Arc::new(Held::of_reader(self.reading()))
     }

@@ -14,7 +14,7 @@ use super::hash::{Hasher, KeyHash};
 use super::keydir::{Keydir, Location, Writer};
 use super::load::load;
 use super::manifest::{Manifest, State};
-use super::names;
+use super::names::{self, SegmentId};
 use super::notice::{Notice, Readable};
 use super::pins::Pins;
 use super::record::Record;
@@ -58,9 +58,12 @@ pub(crate) struct Reading {
     live_bytes: AtomicU64,
     pub(crate) expiring_keys: AtomicU64,
     published_seq: AtomicU64,
-    compacted_seq: u64,
+    /// The manifest that was found, with the newest state of each segment; those that nothing was
+    /// read of may be in it too.
+    pub(crate) manifest: Manifest,
     recovered_bytes: u64,
     truncated_bytes: u64,
+    open_us: u64,
 }
 
 /// What the log says about a key behind the place up to which it was read.
@@ -92,6 +95,12 @@ impl Sight {
         let is_said = self.is_owned && self.ended != Some(self.notice.life);
         let readable = self.notice.readable.filter(|_| is_said);
         readable.filter(|_| !kvs_bug!("reader_ignores_notice"))
+    }
+
+    /// Whether all of that segment is durable and stays as it is: the manifest calls it sealed.
+    pub(crate) fn is_settled(&self, id: SegmentId) -> bool {
+        let mut named = self.manifest.segments.iter();
+        named.any(|named| named.id() == id && matches!(named.state, State::Sealed { .. }))
     }
 
     /// How far the log has grown in its last segment since an earlier sight, if nothing else has
@@ -164,6 +173,7 @@ impl Place {
     }
 
     fn read_once(&self, sight: &Sight, floor_ms: u64) -> Result<Reading> {
+        let begin_us = self.clock.steady_us();
         let manifest = sight.manifest.clone();
         let (store_id, hasher) = (manifest.store_id, Hasher::new(manifest.hash_seed()));
         let shelf = Shelf::new(Arc::clone(&self.disk), &self.directory, store_id, &self.options);
@@ -187,9 +197,10 @@ impl Place {
             live_bytes: AtomicU64::new(loaded.live_bytes),
             expiring_keys: AtomicU64::new(loaded.expiring_keys),
             published_seq: AtomicU64::new(recovered.max_seq),
-            compacted_seq: recovered.manifest.compacted_seq,
+            manifest: recovered.manifest,
             recovered_bytes: recovered.recovered_bytes,
             truncated_bytes: recovered.truncated_bytes,
+            open_us: self.clock.steady_us().saturating_sub(begin_us),
         })
     }
 }
@@ -213,6 +224,7 @@ impl Reading {
         Stats {
             recovered_bytes: self.recovered_bytes,
             truncated_bytes: self.truncated_bytes,
+            open_us: self.open_us,
             ..self.view.stats(live_bytes, expiring_keys)
         }
     }
@@ -311,7 +323,7 @@ impl Published for Reading {
     }
 
     fn compacted_seq(&self) -> u64 {
-        self.compacted_seq
+        self.manifest.compacted_seq
     }
 }
 

@@ -1,6 +1,11 @@
 //! `backup` and `restore`.
 
-use super::place::{Place, Ran, kvs, numbered};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use kvs::{Batch, Durability, Options};
+
+use super::place::{Map, Place, Ran, kvs, numbered};
 
 #[test]
 fn there_and_back() {
@@ -51,4 +56,66 @@ fn nonsense_is_told_and_nothing_is_lost() {
     assert_eq!(opened.code, Some(1));
     assert!(opened.stderr.ends_with(" holds a backup; `kvs restore` makes a store of it\n"));
     assert_eq!(place.list(""), ["data", "full", "saved"]);
+}
+
+/// How many keys are overwritten in turn.
+const KEYS: u64 = 50;
+
+/// What the store holds after so many writes.
+fn after(step: u64) -> Map {
+    let first = step.saturating_sub(KEYS - 1).max(1);
+    let pair = |step: u64| (format!("key {}", step % KEYS), format!("{step:0300}"));
+    let last = (step > 0).then(|| ("last".to_owned(), step.to_string()));
+    let pairs = (first..=step).map(pair).chain(last);
+    pairs.map(|(key, value)| (key.into_bytes(), value.into_bytes())).collect()
+}
+
+#[test]
+fn beside_a_writer_that_overwrites_and_compacts() {
+    let place = Place::new();
+    let options = Options::new().segment_bytes(16 << 10).durability(Durability::Os);
+    let store = options.open(place.path("data")).unwrap();
+    let written = AtomicU64::new(0);
+    let write = |step: u64| {
+        let mut batch = Batch::new();
+        batch.set(format!("key {}", step % KEYS), format!("{step:0300}"));
+        batch.set("last", step.to_string());
+        assert_eq!(store.write(&batch).unwrap().seq, step);
+        written.store(step, Ordering::Relaxed);
+    };
+    thread::scope(|scope| {
+        let backups = scope.spawn(|| {
+            for round in 0..6 {
+                let before = written.load(Ordering::Relaxed);
+                let said = place.run(&["backup", "saved"]).succeeded();
+                let of = said.strip_prefix("backed up to seq ").unwrap();
+                let of: u64 = of.split(':').next().unwrap().parse().unwrap();
+                let to = format!("{round}");
+                place.run(&["restore", "saved", &to]).succeeded();
+                assert!(place.contents_of(&to) == after(of), "round {round}: seq {of}");
+                store.compact().unwrap();
+                // A backup begins at what was posted, and that goes on while it waits for the lock.
+                assert!(of >= before, "round {round}: seq {of}, {before} were written");
+            }
+        });
+        (1..).take_while(|_| !backups.is_finished()).for_each(write);
+    });
+    let last = written.load(Ordering::Relaxed);
+    store.close().unwrap();
+    let said = place.run(&["backup", "saved"]).succeeded();
+    assert!(said.starts_with(&format!("backed up to seq {last}: ")), "{said}");
+    place.run(&["restore", "saved", "last"]).succeeded();
+    assert!(place.contents_of("last") == after(last));
+}
+
+#[test]
+fn beside_an_owner_what_is_in_the_way_is_told() {
+    let place = Place::with(&numbered(10));
+    let store = Options::new().open(place.path("data")).unwrap();
+    place.write("letter", "Dear");
+    std::fs::create_dir(place.path("full")).unwrap();
+    place.write("full/letter", "Dear");
+    place.run(&["backup", "full"]).complained_like("full is not empty");
+    place.run(&["backup", "saved"]).succeeded();
+    store.close().unwrap();
 }

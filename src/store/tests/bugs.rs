@@ -11,7 +11,7 @@ use super::reader::read_everywhere;
 use super::retained::retain;
 use super::torn_batch::cut_everywhere;
 use super::workload::{COMPACTING, SMALL};
-use super::{backups, expiry, named, reader, sequences, snapshots, watches};
+use super::{backups, expiry, named, reader, reader_backups, sequences, snapshots, watches};
 use crate::store::bug;
 
 /// A check over one seed.
@@ -31,7 +31,7 @@ macro_rules! test {
 }
 
 /// Each bug, with checks of which each must catch it.
-const BUGS: [(&str, &[Check]); 40] = [
+const BUGS: [(&str, &[Check]); 43] = [
     (
         "acknowledge_before_sync",
         &[
@@ -44,8 +44,23 @@ const BUGS: [(&str, &[Check]); 40] = [
         &[test!(backups::what_is_compacted_while_it_is_backed_up_is_copied)],
     ),
     (
+        "backup_keeps_by_length",
+        &[test!(reader_backups::what_the_store_has_lost_is_not_taken_for_what_it_wrote_instead)],
+    ),
+    (
         "backup_keeps_by_name",
         &[test!(backups::a_backup_is_brought_up_to_date_and_shares_what_does_not_change)],
+    ),
+    (
+        "backup_links_unproven",
+        &[test!(reader_backups::what_was_sealed_but_may_not_be_durable_gets_no_second_name)],
+    ),
+    (
+        "backup_shortens",
+        &[
+            |seed| observe_everywhere(OBSERVED, seed),
+            test!(reader_backups::a_crash_in_a_backup_of_an_earlier_state_leaves_one_or_the_other),
+        ],
     ),
     (
         "backup_unpublished",

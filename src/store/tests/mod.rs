@@ -29,6 +29,7 @@ mod observed;
 mod pins;
 mod ranges;
 mod reader;
+mod reader_backups;
 mod reader_watches;
 mod retained;
 mod salvage;

@@ -1,7 +1,7 @@
-//! Power loss and kill -9 while snapshots live, a watch reads on and backups are made: a backup is
-//! refused as unfinished or restores to exactly the state at its seq, a watch that goes on after
-//! the crash gives exactly what it has not given, or says that it is gone, and of what a snapshot
-//! has pinned nothing is left.
+//! Power loss and kill -9 while snapshots live, a watch reads on and backups are made, by the owner
+//! and by readers: a backup is refused as unfinished or restores to exactly the state at its seq, a
+//! watch that goes on after the crash gives exactly what it has not given, or says that it is gone,
+//! and of what a snapshot has pinned nothing is left.
 
 use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
@@ -10,12 +10,13 @@ use super::backups::{BACKUP, restored_with_seq};
 use super::crash::{Crash, each_crash};
 use super::oracle::Contents;
 use super::proof::{Checked, prove};
+use super::reader::reader;
 use super::watches::{Seen, all};
 use super::workload::{Action, COMPACTING, DIRECTORY, Session, Shape, open};
-use crate::error::KvsError;
+use crate::error::{KvsError, Result};
 use crate::store::sim_disk::state::Rng;
 use crate::store::sim_disk::trace::Trace;
-use crate::store::{Snapshot, Store, Watch};
+use crate::store::{BackupReport, Snapshot, Store, Watch};
 
 /// Crashes per crash point.
 const PLANS: usize = 8;
@@ -100,7 +101,11 @@ impl Observed {
                 Ok(())
             }
             6..=7 => self.look_back(observers),
-            8 => self.back_up(&store),
+            8 => self.back_up(|| store.backup(BACKUP)),
+            9 => {
+                let disk = self.session.disk.clone();
+                self.back_up(|| reader(&disk)?.backup(BACKUP))
+            }
             _ => Ok(()),
         }
     }
@@ -172,9 +177,9 @@ impl Observed {
         Ok(())
     }
 
-    fn back_up(&mut self, store: &Store) -> Checked<()> {
+    fn back_up(&mut self, back_up: impl FnOnce() -> Result<BackupReport>) -> Checked<()> {
         let begun = self.session.disk.position();
-        let seq = store.backup(BACKUP).map_err(wrong)?.seq;
+        let seq = back_up().map_err(wrong)?.seq;
         self.backups.push(Made { begun, done: self.session.disk.position(), seq });
         Ok(())
     }
