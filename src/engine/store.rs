@@ -321,6 +321,11 @@ fn stats_of(stats: &Stats) -> EngineStats {
                 "Whether no more writes are taken until the next start.",
                 f64::from(u8::from(stats.poisoned)),
             ),
+            gauge(
+                "retained_bytes",
+                "What compaction keeps for retained history.",
+                float(stats.retained_bytes),
+            ),
             gauge("open_us", "What the last open took, in microseconds.", float(stats.open_us)),
             count("sync_us", "The time of those syncs, in microseconds.", float(stats.sync_us)),
             count("groups", "Groups of writes since the start.", float(stats.groups)),

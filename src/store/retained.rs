@@ -4,8 +4,8 @@
 //! Compaction asks two questions. From which seq on is history kept? It does not touch a segment
 //! with anything later, so a watch can read on from there. And which dead records were alive at
 //! that seq? It copies them as if they still were, so the state after every later seq stays on the
-//! disk. For that each write notes what it supersedes, 24 bytes in memory, until so many writes
-//! have come after it. An open makes the notes anew, from the hints.
+//! disk. For that each write notes what it supersedes, in 24 to 40 bytes of memory, until so many
+//! writes have come after it. An open makes the notes anew, from the hints.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;

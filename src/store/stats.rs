@@ -32,6 +32,10 @@ pub struct Stats {
     pub live_bytes: u64,
     /// What no key needs: superseded records, tombstones, marks.
     pub dead_bytes: u64,
+    /// Of the dead bytes, those of the sets that compaction keeps for the sake of
+    /// [`Options::retain_history`](crate::Options::retain_history). Only the owner of a store can
+    /// tell.
+    pub retained_bytes: u64,
     /// What segment files take, preallocated space included.
     pub segment_file_bytes: u64,
     /// What all files of the directory take: segments, hints, manifest, ballast, quarantine.
@@ -63,7 +67,8 @@ pub struct Stats {
     pub groups: u64,
     /// The writes in those groups. Divided by `groups`, it is the mean size of a group.
     pub grouped_writes: u64,
-    /// What the last open took, recovery included, in microseconds.
+    /// What the last open took, recovery included, in microseconds. For a reader: what it took to
+    /// build its index, the last time.
     pub open_us: u64,
     /// Whether a failed sync has ended the life of the store as one that takes writes.
     pub poisoned: bool,
@@ -150,6 +155,7 @@ impl View {
             expiring_keys,
             live_bytes,
             dead_bytes: segments.iter().map(|it| it.dead_bytes).sum(),
+            retained_bytes: all.iter().map(|it| it.retained_bytes.load(Ordering::Relaxed)).sum(),
             segment_file_bytes,
             disk_bytes: self.disk_bytes().unwrap_or(segment_file_bytes),
             space_amplification: match live_bytes {

@@ -144,6 +144,7 @@ fn stats_as_json_and_as_a_picture() {
     assert_eq!(json["live_bytes"], live);
     assert!(json["segment_file_bytes"].as_u64().unwrap() >= live);
     assert!(json["last_background_error"].is_null());
+    assert!(json["open_us"].as_u64().unwrap() > 0);
     let is_active = |segment: &&serde_json::Value| segment["active"] == true;
     assert_eq!(segments.iter().filter(is_active).count(), 1, "{json}");
 

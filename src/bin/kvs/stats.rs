@@ -18,6 +18,9 @@ const BAR_COLUMNS: u64 = 40;
 /// whole records that a key leads to, dead bytes the records that compaction will drop. The log
 /// grows in the active segment. Works beside a process that has the store open, and changes
 /// nothing. Makes no store.
+///
+/// What that process alone knows is not in it: its syncs, groups of writes, compactions, retained
+/// bytes. A server tells them in its metrics.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kvs --dir data stats\n  kvs --dir data stats --json | jq \
                         .live_keys")]
@@ -53,6 +56,8 @@ fn text(stats: &Stats) -> String {
     if stats.expiring_keys > 0 {
         rows.insert(1, ("of them expire", HumanCount(stats.expiring_keys).to_string()));
     }
+    let open_us = stats.open_us;
+    rows.push(("opened in", format!("{}.{:03} ms", open_us / 1000, open_us % 1000)));
     if stats.recovered_bytes > 0 {
         rows.push(("not proven durable", size(stats.recovered_bytes)));
     }
@@ -126,6 +131,7 @@ struct StatsJson {
     disk_bytes: u64,
     space_amplification: f64,
     keydir_bytes: u64,
+    open_us: u64,
     recovered_bytes: u64,
     truncated_bytes: u64,
     last_background_error: Option<String>,
@@ -162,6 +168,7 @@ fn json(stats: &Stats) -> Result<String, Failure> {
         disk_bytes: stats.disk_bytes,
         space_amplification: stats.space_amplification,
         keydir_bytes: stats.keydir_bytes,
+        open_us: stats.open_us,
         recovered_bytes: stats.recovered_bytes,
         truncated_bytes: stats.truncated_bytes,
         last_background_error: stats.last_background_error.as_ref().map(ToString::to_string),
