@@ -42,7 +42,7 @@ pub trait BlockingEngine: Send + Sync + 'static {
         let mut count = FIRST_TOGETHER;
         loop {
             let found = self.get_many(keys.get(..count).unwrap_or(keys))?;
-            if found.len() >= keys.len() || value_bytes(&found) >= bytes_max {
+            if count >= keys.len() || value_bytes(&found) >= bytes_max {
                 return Ok(found);
             }
             count = count.saturating_mul(MORE_TOGETHER);

@@ -76,7 +76,7 @@ pub trait KvsEngine: Send + Sync + 'static {
             let mut count = FIRST_TOGETHER;
             loop {
                 let found = self.get_many(keys.get(..count).unwrap_or(keys)).await?;
-                if found.len() >= keys.len() || value_bytes(&found) >= bytes_max {
+                if count >= keys.len() || value_bytes(&found) >= bytes_max {
                     return Ok(found);
                 }
                 // All again: what two calls answer may have half of a batch between them.
