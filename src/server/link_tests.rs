@@ -134,8 +134,11 @@ async fn the_memory_of_a_long_request_is_given_back() {
 /// TLS takes what the socket does not, and that is no excuse to forget it.
 #[tokio::test]
 async fn a_slow_reader_gets_all_of_a_reply_over_tls() {
-    const LONG: usize = 4 << 20;
+    const LONG: usize = 1 << 20;
     let (client, stream, shared, entered) = connected(Config::default()).await;
+    // So that the socket is soon full.
+    socket2::SockRef::from(&stream).set_send_buffer_size(16 << 10).unwrap();
+    socket2::SockRef::from(&client).set_recv_buffer_size(16 << 10).unwrap();
     let server = Tls::load(&tls::data("server.pem"), &tls::data("server.key")).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let connector = tls::connector();
