@@ -267,8 +267,8 @@ impl Ordered {
         *lock(&self.removed) = Removed::default();
     }
 
-    /// Copies the first keys between two bounds, leaf by leaf until there are `count` or they are
-    /// long; none only if there are none.
+    /// Copies the first keys between two bounds, leaf by leaf until there are `count`, or one if
+    /// that is 0, or they are long; none only if there are none.
     pub(crate) fn first(
         &self,
         (from, to): (Bound<&[u8]>, Bound<&[u8]>),
@@ -289,7 +289,7 @@ impl Ordered {
         for (_, leaf) in first.chain(later) {
             let keys = leaf.below(from)..leaf.upto(to);
             copy.join(leaf, keys.clone());
-            let is_enough = copy.len() >= count || copy.bytes.len() >= LEAF_BYTES;
+            let is_enough = copy.len() >= count.max(1) || copy.bytes.len() >= LEAF_BYTES;
             if is_enough || keys.end < leaf.len() {
                 return;
             }
