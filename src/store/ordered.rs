@@ -290,8 +290,8 @@ impl Ordered {
         }
     }
 
-    /// Copies the last keys between two bounds, in their order: those of one leaf; none only if there
-    /// are none.
+    /// Copies the last keys between two bounds, in their order: those of one leaf; none only if
+    /// there are none.
     pub(crate) fn last(&self, (from, to): (Bound<&[u8]>, Bound<&[u8]>), copy: &mut Leaf) {
         let leaves = self.read();
         let highest = match to {

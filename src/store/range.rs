@@ -1,8 +1,8 @@
 //! Keys in order: ranges and prefixes, forward and backward, on a snapshot.
 //!
 //! With the ordered index, keys are copied out of it some at a time, and their records are looked
-//! up and asked for some ahead. With the hash index there is no order to go by: all keys of the range are read
-//! from the log and sorted first.
+//! up and asked for some ahead. With the hash index there is no order to go by: all keys of the
+//! range are read from the log and sorted first.
 
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
@@ -195,7 +195,7 @@ impl Range {
     ///     bytes += len?;
     /// }
     /// assert_eq!(bytes, 5);
-    /// # Ok::<(), kvs::KvsError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn next_with<R>(&mut self, use_pair: impl FnOnce(&[u8], &[u8]) -> R) -> Option<Result<R>> {
         self.next_seen(false, |key, current| use_pair(key, current.value))
@@ -213,7 +213,7 @@ impl Range {
     /// store.set("b", "23")?;
     /// let len = store.prefix("")?.next_back_with(|_, value| value.len()).transpose()?;
     /// assert_eq!(len, Some(2));
-    /// # Ok::<(), kvs::KvsError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn next_back_with<R>(
         &mut self,
