@@ -203,7 +203,7 @@ impl Range {
     ///     bytes += len?;
     /// }
     /// assert_eq!(bytes, 5);
-    /// # Ok::<(), kvs::KvsError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn next_with<R>(&mut self, use_pair: impl FnOnce(&[u8], &[u8]) -> R) -> Option<Result<R>> {
         self.next_seen(false, |key, current| use_pair(key, current.value))
@@ -221,7 +221,7 @@ impl Range {
     /// store.set("b", "23")?;
     /// let len = store.prefix("")?.next_back_with(|_, value| value.len()).transpose()?;
     /// assert_eq!(len, Some(2));
-    /// # Ok::<(), kvs::KvsError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn next_back_with<R>(
         &mut self,
