@@ -87,8 +87,19 @@ impl Situation {
 
     /// Whether there is so much garbage that compaction should run.
     pub(crate) fn is_due(&self) -> bool {
+        self.total_bytes > self.due_bytes()
+    }
+
+    fn due_bytes(&self) -> u64 {
         let garbage = scaled(self.live_bytes, (self.amplification - 1.0) * BEGIN);
-        self.total_bytes > self.live_bytes + garbage + self.segment_bytes
+        self.live_bytes + garbage + self.segment_bytes
+    }
+
+    /// How much is left of the room between where compaction begins and the bound, in percent.
+    pub(crate) fn room_percent(&self) -> u32 {
+        let room = self.bound().saturating_sub(self.due_bytes());
+        let left = self.bound().saturating_sub(self.total_bytes).min(room);
+        u32::try_from(left.saturating_mul(100) / room.max(1)).unwrap_or(100)
     }
 
     /// The bytes that rewriting a segment would win.
@@ -196,6 +207,15 @@ mod tests {
     #[test]
     fn little_garbage_is_left_alone() {
         assert_eq!(chosen(vec![segment(1, 100, 90, 0), segment(2, 100, 90, 0)]), None);
+    }
+
+    #[test]
+    fn the_room_ends_at_the_bound() {
+        // Compaction is due above 1000 + 350 + 100 KiB; the bound is at 1500 + 200.
+        let room = |file_bytes| situation(vec![segment(1, file_bytes, 1000, 0)]).room_percent();
+        assert_eq!([1000, 1450, 1575, 1700, 2000].map(room), [100, 100, 50, 0, 0]);
+        assert!(!situation(vec![segment(1, 1450, 1000, 0)]).is_due());
+        assert!(situation(vec![segment(1, 1451, 1000, 0)]).is_due());
     }
 
     #[test]

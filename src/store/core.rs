@@ -6,7 +6,7 @@
 
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::appender::Appender;
@@ -115,6 +115,8 @@ pub(crate) struct Space {
     pub(crate) output_bytes: AtomicU64,
     /// Set while segment files take more than the bound allows.
     pub(crate) is_over: AtomicBool,
+    /// How much is left of the room between where compaction begins and the bound.
+    pub(crate) room_percent: AtomicU32,
     /// Set when compaction has found nothing to do or has failed: waiting would be in vain.
     pub(crate) is_stuck: AtomicBool,
     pub(crate) lock: Mutex<()>,
@@ -129,6 +131,7 @@ impl Space {
             next_expiry_ms: AtomicU64::new(loaded.next_expiry_ms),
             output_bytes: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
+            room_percent: AtomicU32::new(100),
             is_stuck: AtomicBool::new(false),
             lock: Mutex::new(()),
             changed: Condvar::new(),

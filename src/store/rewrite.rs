@@ -26,6 +26,7 @@ use super::hash::KeyHash;
 use super::hint::{Builder, Subject};
 use super::keydir::Location;
 use super::manifest::{Named, State};
+use super::map::prefetch;
 use super::names::{self, Name, SegmentId};
 use super::record::{self, Record};
 use super::retained::Hold;
@@ -40,6 +41,8 @@ const BUFFER: usize = 256 << 10;
 const HINT_BUFFER: usize = 64 << 10;
 /// How many keys are moved before the leader of a commit gets its turn.
 const MOVES: usize = 64;
+/// How many keys are fetched ahead.
+const AHEAD: usize = 16;
 
 /// A key that moves.
 struct Move {
@@ -189,6 +192,9 @@ impl Core {
 
     fn move_keys(&self, moves: &[Move], outputs: &[Arc<Segment>]) {
         for chunk in moves.chunks(MOVES) {
+            let pin = self.pins.pin();
+            chunk.iter().for_each(|it| prefetch(self.keydir.address(&pin, it.hash)));
+            drop(pin);
             let mut writer = self.keydir.write(&self.pins);
             for it in chunk {
                 let Some(output) = outputs.get(it.output) else {
@@ -225,8 +231,12 @@ impl Core {
 impl Rewrite<'_> {
     fn copy(&mut self, input: &Arc<Segment>) -> Result<()> {
         let mut scan = Scan::new(&*input.file, &input.path, input.salt, input.end());
+        let mut prefetched_upto = 0;
         while let Some(found) = unless_unreadable(input, scan.next())? {
             self.judge(input, &found)?;
+            if scan.offset() >= prefetched_upto {
+                prefetched_upto = self.prefetch(&scan);
+            }
         }
         if !scan.sealed() || scan.offset() != input.end() {
             input.damaged.store(true, Ordering::Relaxed);
@@ -234,6 +244,15 @@ impl Rewrite<'_> {
             return Err(input.corrupt(scan.offset(), reason));
         }
         Ok(())
+    }
+
+    /// Fetches where the next keys are in the keydir, all at the same time: one by one, these
+    /// misses would take longer than everything else. Where that ends is the answer.
+    fn prefetch(&self, scan: &Scan<'_>) -> u64 {
+        let pin = self.core.pins.pin();
+        scan.ahead(AHEAD, |key| {
+            prefetch(self.core.keydir.address(&pin, self.core.hasher.hash(key)));
+        })
     }
 
     /// Copies a record or drops it.

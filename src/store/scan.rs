@@ -81,6 +81,25 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Shows the keys of the next records, `count` at most, that have been read from the file
+    /// already, and says where they end. They are not verified: for guesses only.
+    pub(crate) fn ahead(&self, count: usize, mut show: impl FnMut(&[u8])) -> u64 {
+        let mut offset = self.offset;
+        for _ in 0..count {
+            let Ok(unverified) = record::Unverified::new(self.at(offset)) else {
+                break;
+            };
+            let Ok(record) = unverified.decode() else {
+                break;
+            };
+            if let Record::Set { key, .. } | Record::Remove { key, .. } = record {
+                show(key);
+            }
+            offset += unverified.disk_len() as u64;
+        }
+        offset
+    }
+
     /// Goes on behind what ended the scan, at the next valid record. False: there is none.
     /// For those who report damage; recovery never looks behind it.
     pub(crate) fn skip_damage(&mut self) -> Result<bool> {
@@ -317,5 +336,43 @@ fn mark_at(bytes: &[u8], salt: Salt, offset: u64) -> u64 {
     match record::read(bytes, salt, offset) {
         Ok((Record::Mark { durable_upto, .. }, _)) => u64::from_le_bytes(durable_upto),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock::NEVER;
+    use super::super::disk::{Access, Disk, write_all_at};
+    use super::super::sim_disk::SimDisk;
+    use super::{HEADER_BYTES, Path, Record, Salt, Scan, record};
+
+    #[test]
+    fn the_keys_ahead_are_those_that_were_read_and_look_like_records() {
+        let (path, salt) = (Path::new("/segment"), Salt(7));
+        let mut bytes = vec![0; HEADER_BYTES];
+        let mut starts = Vec::new();
+        for (seq, key) in [(1, b"a"), (2, b"b"), (3, b"c"), (4, b"d")] {
+            let start = bytes.len();
+            let value = b"value";
+            let set = Record::Set { seq, expires_at_ms: NEVER, key, value };
+            record::encode(&mut bytes, &set);
+            record::stamp(&mut bytes[start..], salt, start as u64);
+            starts.push(start as u64);
+        }
+        let end = bytes.len() as u64;
+        bytes.extend([0xff; 64]);
+        let file = SimDisk::new().open(path, Access::Create).unwrap();
+        write_all_at(&*file, &bytes, 0).unwrap();
+        let mut scan = Scan::new(&*file, path, salt, bytes.len() as u64);
+        let ahead = |scan: &Scan<'_>, count| {
+            let mut keys = Vec::new();
+            let end = scan.ahead(count, |key| keys.extend_from_slice(key));
+            (end, String::from_utf8(keys).unwrap())
+        };
+        assert_eq!(ahead(&scan, 9), (starts[0], String::new()), "nothing has been read");
+        assert!(scan.next().unwrap().is_some());
+        assert_eq!(ahead(&scan, 2), (starts[3], "bc".to_owned()));
+        assert_eq!(ahead(&scan, 9), (end, "bcd".to_owned()));
+        assert_eq!(scan.offset(), starts[1], "nothing has moved");
     }
 }

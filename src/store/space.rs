@@ -32,6 +32,7 @@ impl Core {
         }
         let situation = self.situation();
         let is_over = situation.total_bytes > situation.bound();
+        self.space.room_percent.store(situation.room_percent(), Ordering::Relaxed);
         let was_over = self.space.is_over.swap(is_over, Ordering::AcqRel);
         if was_over && !is_over {
             let _guard = lock(&self.space.lock);

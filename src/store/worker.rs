@@ -287,13 +287,15 @@ fn run_compaction(core: &Core) {
     }
 }
 
-/// Lets the foreground have the disk and a processor for as long as the copying took, unless
-/// writers are already waiting for space.
+/// Lets the foreground have the disk and a processor: for as long as the copying took at first, for
+/// a shorter time the less room there is until writers would have to wait for space.
 fn pace(core: &Core) -> impl FnMut() + '_ {
     let mut last = Instant::now();
     move || {
-        if !core.space.is_over.load(Ordering::Relaxed) {
-            std::thread::sleep(last.elapsed().min(Duration::from_millis(20)));
+        let percent = core.space.room_percent.load(Ordering::Relaxed);
+        let rest = last.elapsed() * percent / 100;
+        if !rest.is_zero() {
+            std::thread::sleep(rest.min(Duration::from_millis(20)));
         }
         last = Instant::now();
     }

@@ -7,6 +7,7 @@ use std::env;
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use kvs::KvsServer;
 use kvs::server::config::{ConfigError, Loaded};
@@ -47,11 +48,16 @@ fn main() -> ExitCode {
 }
 
 fn runtime(worker_threads: u32) -> std::io::Result<Runtime> {
-    let mut builder = Builder::new_multi_thread();
-    if worker_threads > 0 {
-        builder.worker_threads(usize::try_from(worker_threads).unwrap_or(usize::MAX));
-    }
-    builder.thread_name("kvs-server").enable_all().build()
+    let threads = match worker_threads {
+        // The one that is left is for compaction, syncs and what the system does for the network.
+        0 => available_parallelism().map_or(1, |all| all.get().saturating_sub(1).max(1)),
+        threads => usize::try_from(threads).unwrap_or(usize::MAX),
+    };
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("kvs-server")
+        .enable_all()
+        .build()
 }
 
 /// Tells what is wrong. Where standard error is closed, the exit code is all that is left to say.
