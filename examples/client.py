@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A client of kvs-server in Python, from docs/PROTOCOL.md and proto/kvs.proto alone.
 
-    protoc --proto_path=proto --python_out=. proto/kvs.proto
+    protoc --proto_path=proto --python_out=examples proto/kvs.proto
     python3 examples/client.py 127.0.0.1:4000
 """
 

@@ -82,6 +82,12 @@ impl<P: ThreadPool> StoreEngine<P> {
         }
     }
 
+    /// Whether writes of so many bytes might have to wait, for the disk or for something else.
+    fn would_wait(&self, writes: &[Write], bytes: usize) -> bool {
+        writes.iter().any(|write| self.store.is_waited_for(options_of(write)))
+            || self.store.would_wait(bytes, WriteOptions::new().durability(Durability::Os))
+    }
+
     /// What was read, or where that was too much at once, what the pool reads.
     fn read<'a>(
         &'a self,
@@ -147,7 +153,7 @@ impl<P: ThreadPool> KvsEngine for StoreEngine<P> {
 
     fn write(&self, writes: Vec<Write>) -> Answer<'_, Vec<Result<Written>>> {
         let bytes: usize = writes.iter().map(|write| write.batch.byte_len()).sum();
-        if writes.iter().any(|write| self.store.would_wait(bytes, options_of(write))) {
+        if self.would_wait(&writes, bytes) {
             return Answer::later(self.committer.commit(writes));
         }
         let writes: Vec<(&Batch, WriteOptions)> =

@@ -111,6 +111,11 @@ impl Store {
 /// For engines.
 #[cfg(feature = "server")]
 impl Store {
+    /// Whether a write with these options waits for the disk.
+    pub(crate) fn is_waited_for(&self, options: WriteOptions) -> bool {
+        self.core().is_waited_for(options)
+    }
+
     /// As [`get_many_versioned`](Store::get_many_versioned), without the values, which are empty in
     /// the answer. None is copied.
     pub(crate) fn get_versions<K: AsRef<[u8]>>(

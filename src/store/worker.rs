@@ -292,7 +292,10 @@ fn run_compaction(core: &Core) {
 fn pace(core: &Core) -> impl FnMut() + '_ {
     let mut last = Instant::now();
     move || {
-        let percent = core.space.room_percent.load(Ordering::Relaxed);
+        let percent = match core.space.is_over.load(Ordering::Relaxed) {
+            true => 0,
+            false => core.space.room_percent.load(Ordering::Relaxed),
+        };
         let rest = last.elapsed() * percent / 100;
         if !rest.is_zero() {
             std::thread::sleep(rest.min(Duration::from_millis(20)));

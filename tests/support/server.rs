@@ -123,10 +123,7 @@ fn spawn(mut command: Command) -> (Child, SocketAddr, Arc<Mutex<Vec<String>>>) {
     let mut said = Vec::new();
     let addr = loop {
         let Some(Ok(line)) = lines.next() else { panic!("it ended, and said {said:?}") };
-        let found = line
-            .split("listening on ")
-            .nth(1)
-            .and_then(|rest| rest.split_whitespace().next().and_then(|addr| addr.parse().ok()));
+        let found = listens_on(&line);
         said.push(line);
         if let Some(addr) = found {
             break addr;
@@ -141,6 +138,11 @@ fn spawn(mut command: Command) -> (Child, SocketAddr, Arc<Mutex<Vec<String>>>) {
         }
     });
     (child, addr, said)
+}
+
+/// The address, if this line says that it listens there.
+pub fn listens_on(line: &str) -> Option<SocketAddr> {
+    line.split("listening on ").nth(1)?.split_whitespace().next()?.parse().ok()
 }
 
 /// Says that something was not tested. What a test prints is shown only if it fails; this is not

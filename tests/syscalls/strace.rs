@@ -1,11 +1,13 @@
-//! strace: which system calls a command makes, and faults at one of them.
+//! strace: which system calls a process makes, and faults at one of them.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
+use tempfile::NamedTempFile;
+
 use super::proof::Checked;
-use super::scene::{Ended, Scene};
 
 /// A kind of system call, and the errors with which it is answered.
 pub struct Kind {
@@ -43,9 +45,18 @@ pub const KINDS: [Kind; 21] = [
     kind("clone3", &["EAGAIN"]),
 ];
 
+/// Those of a server with its clients.
+pub const NETWORK_KINDS: [Kind; 5] = [
+    kind("accept4", &["EMFILE", "ECONNABORTED"]),
+    kind("recvfrom", &["ECONNRESET"]),
+    kind("sendto", &["EPIPE"]),
+    kind("epoll_ctl", &[]),
+    kind("epoll_wait", &[]),
+];
+
 /// Why there can be no tracing here, if there cannot.
 pub fn missing() -> Option<String> {
-    let tried = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
+    let tried = Command::new("strace").args(["-D", "-qq", "-o", "/dev/null", "true"]).output();
     match tried {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
@@ -53,7 +64,7 @@ pub fn missing() -> Option<String> {
     }
 }
 
-/// How often a command makes calls of a kind.
+/// How often a process makes calls of a kind.
 #[derive(Clone, Copy, Default)]
 pub struct Count {
     /// The most of one thread, as strace counts by thread.
@@ -62,28 +73,31 @@ pub struct Count {
     pub loading: u64,
 }
 
-pub fn count(scene: &Scene) -> Checked<BTreeMap<&'static str, Count>> {
-    let dir = scene.stage();
-    let trace = tempfile::NamedTempFile::new().unwrap();
-    let path = trace.path().to_str().unwrap().to_owned();
-    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+/// Counts the calls of a process that is started, once, behind the words that it is given.
+pub fn count(
+    kinds: &[&Kind],
+    place: &Path,
+    run: impl FnOnce(&[String]) -> Checked<()>,
+) -> Checked<BTreeMap<&'static str, Count>> {
+    let trace = NamedTempFile::new().unwrap();
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
     let traced = format!("trace={}", names.join(","));
-    let words = ["strace", "-f", "-qq", "-o", &path, "-e", &traced].map(str::to_owned);
-    let ended = scene.run(dir.path(), &words);
-    if !matches!(ended, Ended::Done) {
-        return Err(format!("{} under strace: {ended:?}", scene.name));
-    }
-    let place = dir.path().to_str().unwrap();
+    let path = trace.path().to_str().unwrap();
+    run(&["strace", "-D", "-f", "-qq", "-o", path, "-e", &traced].map(str::to_owned))?;
+    Ok(tally(kinds, place, &fs::read_to_string(path).unwrap()))
+}
+
+fn tally(kinds: &[&Kind], place: &Path, trace: &str) -> BTreeMap<&'static str, Count> {
+    let place = place.to_str().unwrap();
     let mut of_threads: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
     let mut counts: BTreeMap<&'static str, Count> = BTreeMap::new();
     let mut is_loading = true;
-    let text = fs::read_to_string(&path).unwrap();
-    for line in text.lines() {
+    for line in trace.lines() {
         is_loading &= !line.contains(place);
         let mut words = line.split_whitespace();
         let thread = words.next().unwrap_or_default();
         let call = words.next().and_then(|word| word.split_once('(')).map(|(name, _)| name);
-        if let Some(kind) = KINDS.iter().find(|kind| Some(kind.name) == call) {
+        if let Some(kind) = kinds.iter().find(|kind| Some(kind.name) == call) {
             let number = of_threads.entry((thread, kind.name)).or_default();
             *number += 1;
             let count = counts.entry(kind.name).or_default();
@@ -91,15 +105,30 @@ pub fn count(scene: &Scene) -> Checked<BTreeMap<&'static str, Count>> {
             count.loading += u64::from(is_loading);
         }
     }
-    Ok(counts)
+    counts
 }
 
-/// The words before a command that give the n-th call of a kind this fault: `signal=SIGKILL` or
-/// `error=EIO`.
-pub fn injecting(kind: &str, fault: &str, number: u64) -> Vec<String> {
-    let inject = format!("inject={kind}:{fault}:when={number}");
-    let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "signal=none", "-e"];
-    let mut words = words.map(str::to_owned).to_vec();
-    words.extend([format!("trace={kind}"), "-e".to_owned(), inject]);
-    words
+/// A fault that the n-th call of a kind is to get: `signal=SIGKILL` or `error=EIO`.
+pub struct Injection {
+    /// The words before a command. The process that is started is the command, and strace one
+    /// beside it.
+    pub words: Vec<String>,
+    trace: NamedTempFile,
+}
+
+impl Injection {
+    pub fn new(kind: &str, fault: &str, number: u64) -> Injection {
+        let trace = NamedTempFile::new().unwrap();
+        let path = trace.path().to_str().unwrap();
+        let inject = format!("inject={kind}:{fault}:when={number}");
+        let words = ["strace", "-D", "-f", "-qq", "-o", path, "-e", "signal=none", "-e"];
+        let mut words = words.map(str::to_owned).to_vec();
+        words.extend([format!("trace={kind}"), "-e".to_owned(), inject]);
+        Injection { words, trace }
+    }
+
+    /// Whether an error was given. The call may be in another thread this time, or not come.
+    pub fn has_come(&self) -> bool {
+        fs::read_to_string(self.trace.path()).unwrap().contains("(INJECTED)")
+    }
 }

@@ -1,5 +1,6 @@
-//! Faults at the calls of each scene: at all of them where there is a time budget, else at some.
+//! Faults at the calls of a process: at all of them where there is a time budget, else at some.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io::{Write, stderr};
 use std::sync::Mutex;
@@ -8,87 +9,82 @@ use std::thread;
 
 use super::proof::{Checked, prove};
 use super::random::Random;
-use super::scene::{Ended, Scene, scenes};
-use super::strace::{KINDS, count, injecting, missing};
+use super::strace::{Count, Kind, missing};
 
-const QUICK_KILLS: u64 = 200;
-const QUICK_ERRORS: u64 = 200;
 const THREADS: usize = 2;
 
-/// A fault at a call.
-struct Point<'a> {
-    scene: &'a Scene,
-    kind: &'static str,
-    fault: String,
-    number: u64,
-    is_loading: bool,
+/// What a process is to get at its calls.
+#[derive(Clone, Copy)]
+pub enum Faults {
+    Kills,
+    Errors,
 }
 
-impl Point<'_> {
-    /// Whether the fault came, and everything is as it should be.
-    fn check(&self) -> Checked<bool> {
-        let Point { scene, kind, fault, number, is_loading } = self;
-        let dir = scene.stage();
-        let ended = scene.run(dir.path(), &injecting(kind, fault, *number));
-        let checked = match &ended {
-            Ended::Killed if !fault.contains("SIGKILL") => Err("it died".to_owned()),
-            ended => scene.check(dir.path(), ended, *is_loading),
-        };
-        let tell = |wrong| {
-            let kept = dir.keep();
-            let kept = kept.display();
-            format!("{}: {kind} number {number}, {fault}: {wrong}; kept {kept}", scene.name)
-        };
-        checked.map_err(tell)?;
-        Ok(matches!(ended, Ended::Killed) || !fault.contains("SIGKILL"))
+/// A fault at a call.
+#[derive(Clone)]
+pub struct Fault {
+    pub kind: &'static str,
+    /// `signal=SIGKILL` or `error=EIO`.
+    pub fault: String,
+    /// Of the calls of this kind in a thread.
+    pub number: u64,
+    /// Whether the process is still being loaded.
+    pub is_loading: bool,
+}
+
+impl Faults {
+    /// These faults at all calls that were counted.
+    pub fn at(self, kinds: &[&Kind], counts: &BTreeMap<&'static str, Count>) -> Vec<Fault> {
+        let mut all = Vec::new();
+        for kind in kinds {
+            let count = counts.get(kind.name).copied().unwrap_or_default();
+            let faults = match self {
+                Faults::Kills => vec!["signal=SIGKILL".to_owned()],
+                Faults::Errors => kind.errors.iter().map(|it| format!("error={it}")).collect(),
+            };
+            for fault in faults {
+                all.extend((1..=count.most).map(|number| Fault {
+                    kind: kind.name,
+                    fault: fault.clone(),
+                    number,
+                    is_loading: number <= count.loading,
+                }));
+            }
+        }
+        all
     }
 }
 
-#[test]
-fn a_kill_at_any_call_loses_nothing() {
-    sweep("syscalls::kills", QUICK_KILLS, |_| vec!["signal=SIGKILL".to_owned()]);
+impl Fault {
+    pub fn is_kill(&self) -> bool {
+        self.fault.contains("SIGKILL")
+    }
 }
 
-#[test]
-fn an_error_of_any_call_is_told_and_loses_nothing() {
-    sweep("syscalls::errors", QUICK_ERRORS, |errors| {
-        errors.iter().map(|error| format!("error={error}")).collect()
-    });
-}
-
-fn sweep(test: &str, quick: u64, faults: impl Fn(&[&str]) -> Vec<String>) {
+/// Goes through points, each of which is a fault at a process: whether the fault came and
+/// everything is as it should be.
+pub fn sweep<P: Sync>(
+    test: &str,
+    quick: u64,
+    points: impl Fn() -> Checked<Vec<P>>,
+    check: impl Fn(&P) -> Checked<bool> + Sync,
+) {
     if let Some(why) = missing() {
         writeln!(stderr(), "SKIPPED {test}: {why}").unwrap();
         return;
     }
     let is_long = env::var_os("KVS_PROOF_SECONDS").is_some();
-    let (scenes, _root) = scenes();
     prove(test, quick, |seed| {
-        let mut points = Vec::new();
-        for scene in &scenes {
-            let counts = count(scene)?;
-            for kind in &KINDS {
-                let count = counts.get(kind.name).copied().unwrap_or_default();
-                for fault in faults(kind.errors) {
-                    points.extend((1..=count.most).map(|number| Point {
-                        scene,
-                        kind: kind.name,
-                        fault: fault.clone(),
-                        number,
-                        is_loading: number <= count.loading,
-                    }));
-                }
-            }
-        }
+        let mut points = points()?;
         if !is_long {
             points = sample(points, quick, seed);
         }
-        check_all(&points)
+        check_all(&points, &check)
     });
 }
 
 /// About so many, and a tenth more, at the same distance from each other.
-fn sample(points: Vec<Point<'_>>, quick: u64, seed: u64) -> Vec<Point<'_>> {
+fn sample<P>(points: Vec<P>, quick: u64, seed: u64) -> Vec<P> {
     let wanted = usize::try_from(quick + quick / 10).unwrap();
     let step = (points.len() / wanted).max(1);
     let skipped = Random::new(seed).below(u64::try_from(step).unwrap());
@@ -96,14 +92,14 @@ fn sample(points: Vec<Point<'_>>, quick: u64, seed: u64) -> Vec<Point<'_>> {
 }
 
 /// How many of the faults came.
-fn check_all(points: &[Point<'_>]) -> Checked<u64> {
+fn check_all<P: Sync>(points: &[P], check: &(impl Fn(&P) -> Checked<bool> + Sync)) -> Checked<u64> {
     let (next, came) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let wrong = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match point.check() {
+                    match check(point) {
                         Ok(true) => _ = came.fetch_add(1, Ordering::Relaxed),
                         // The call was in another thread this time.
                         Ok(false) => (),

@@ -50,7 +50,8 @@ fn main() -> ExitCode {
 fn runtime(worker_threads: u32) -> std::io::Result<Runtime> {
     let threads = match worker_threads {
         // The one that is left is for compaction, syncs and what the system does for the network.
-        0 => available_parallelism().map_or(1, |all| all.get().saturating_sub(1).max(1)),
+        // Never one alone: a value that has to come from the disk would stop everybody.
+        0 => available_parallelism().map_or(2, |all| all.get().saturating_sub(1).max(2)),
         threads => usize::try_from(threads).unwrap_or(usize::MAX),
     };
     Builder::new_multi_thread()

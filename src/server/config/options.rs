@@ -117,7 +117,7 @@ options! {
     /// The engine: kvs, sled or memory. If none is named, the one that the directory has, or
     /// else kvs.
     engine: Option<EngineName> = None, "NAME";
-    /// How many threads serve connections; 0: one fewer than there are processors, but one.
+    /// How many threads serve connections; 0: one fewer than there are processors, two at least.
     worker_threads: u32 = 0, "N", 0..=1024;
     /// The thread pool that runs an engine that blocks: shared, rayon or naive.
     pool: PoolName = PoolName::Shared, "NAME";
