@@ -74,7 +74,7 @@ impl Core {
     pub(crate) fn would_wait(&self, bytes: usize, options: WriteOptions) -> bool {
         if self.is_waited_for(options)
             || self.space.is_over.load(Ordering::Relaxed)
-            || !self.queue.is_idle_soon()
+            || !self.queue.is_idle()
         {
             return true;
         }

@@ -22,9 +22,6 @@ pub(crate) const GROUP_BYTES_MAX: usize = 1 << 20;
 /// takes, and much less than a sync.
 const SPINS: u32 = 200;
 
-/// How often one who need not wait looks whether the queue is idle.
-const LOOKS: u32 = 64;
-
 /// Requests that are committed together.
 pub(crate) trait Group: Default {
     /// What becomes of the requests of a caller.
@@ -141,19 +138,11 @@ impl<G: Group> Queue<G> {
         Ok(outcome)
     }
 
-    /// Whether a request that came now would be committed at once, by its own caller. It looks for
-    /// about as long as an append takes: to do it elsewhere would take longer.
+    /// Whether a request that came now would be committed at once, by its own caller.
     #[allow(dead_code, reason = "the model checkers compile this file without its callers")]
-    pub(crate) fn is_idle_soon(&self) -> bool {
-        (0..LOOKS).any(|_| {
-            let state = lock(&self.state);
-            let is_idle = !state.leading && !state.closed;
-            drop(state);
-            if !is_idle {
-                spin();
-            }
-            is_idle
-        })
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = lock(&self.state);
+        !state.leading && !state.closed
     }
 
     /// Gives the lead to the first caller of the next group, if there is one.
