@@ -45,6 +45,7 @@ mod commit;
 mod prepare;
 mod rotation;
 mod rewrite;
+mod write_hint;
 mod sweep;
 mod clear;
 mod iter;

@@ -164,8 +164,8 @@ impl Run {
                 self.check_value(&command.words[1], None)?;
                 (true, true)
             }
-            // What writes nothing, as the removal of a key that is not there, is answered even then,
-            // and proves nothing about the write that failed.
+            // What writes nothing, as the removal of a key that is not there, is answered even
+            // then, and proves nothing about the write that failed.
             (Some(Reply::Simple(_) | Reply::Integer(_)), false) => (true, !was_poisoned),
             (Some(Reply::Error(text)), _) => {
                 self.is_poisoned |= text.contains("no more are taken");
