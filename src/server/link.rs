@@ -133,6 +133,9 @@ impl Link {
     /// Tells the peer that nothing more comes. What TLS still holds back goes first: a peer that
     /// `may_wait` has the time for it that it has for other replies.
     pub(crate) async fn end(&mut self, may_wait: bool) {
+        // What has come and was not taken never will be, and others may have the room.
+        (self.input, self.input_peak) = (BytesMut::new(), 0);
+        self.hold_input();
         let peer = Arc::clone(&self.peer);
         let mut ordered = std::pin::pin!(peer.ordered.notified());
         poll_fn(|context| {
@@ -184,6 +187,8 @@ impl Link {
         awaited: Option<Awaited>,
         left: usize,
     ) -> Result<Turn, Broken> {
+        // Before the replies go: whoever has one may count on the room that its request took.
+        self.let_go_of_input();
         let peer = Arc::clone(&self.peer);
         let mut ordered = std::pin::pin!(peer.ordered.notified());
         let limit = match awaited {
@@ -266,7 +271,9 @@ impl Link {
             return Ok(());
         }
         let has_room = self.shared.hold_output(self.held, now);
-        self.held = now;
+        if has_room {
+            self.held = now;
+        }
         match has_room && unsent <= limit {
             true => Ok(()),
             false => Err(Broken::Closed(CloseReason::Output)),
@@ -286,23 +293,31 @@ impl Link {
         })
     }
 
-    /// Counts what has come of requests that are not whole, and lets go of memory that was needed
-    /// for a longer one.
-    fn count_input(&mut self) -> Result<(), Broken> {
+    /// Lets go of memory that was needed for a longer request.
+    fn let_go_of_input(&mut self) {
         let len = self.input.len();
         if self.input_peak > FREE_BYTES && len <= self.input_peak / 4 {
             let mut input = BytesMut::with_capacity(len + READ_BYTES);
             input.extend_from_slice(&self.input);
-            (self.input, self.input_peak) = (input, 0);
+            (self.input, self.input_peak) = (input, len);
+            self.hold_input();
         }
-        self.input_peak = self.input_peak.max(len);
+    }
+
+    /// Counts what has come of requests that are not whole.
+    fn count_input(&mut self) -> Result<(), Broken> {
+        self.input_peak = self.input_peak.max(self.input.len());
+        if self.hold_input() { Ok(()) } else { Err(Broken::Closed(CloseReason::Input)) }
+    }
+
+    /// Whether there is room for what the input takes.
+    fn hold_input(&mut self) -> bool {
         let now = if self.input_peak > FREE_BYTES { self.input_peak } else { 0 };
-        if now == self.input_held {
-            return Ok(());
+        let has_room = now == self.input_held || self.shared.hold_input(self.input_held, now);
+        if has_room {
+            self.input_held = now;
         }
-        let has_room = self.shared.hold_input(self.input_held, now);
-        self.input_held = now;
-        if has_room { Ok(()) } else { Err(Broken::Closed(CloseReason::Input)) }
+        has_room
     }
 
     /// Lets the peer be late no more: from here on it waits for the server.

@@ -94,7 +94,7 @@ impl Shared {
     }
 
     /// Counts what the replies of a connection take, instead of what they took before. False:
-    /// there is no room for them.
+    /// there is no room for them, and those from before are counted still.
     pub(crate) fn hold_output(&self, before: usize, now: usize) -> bool {
         hold(&self.output_bytes, self.config.output_bytes_max, before, now)
     }
@@ -106,16 +106,15 @@ impl Shared {
 
     /// Counts what is held for a client beside its replies; none: there is no room for it.
     pub(crate) fn room(self: &Arc<Shared>, bytes: usize) -> Option<Room> {
-        let has_room = self.hold_output(0, bytes);
-        let room = Room { shared: Arc::clone(self), bytes };
-        has_room.then_some(room)
+        self.hold_output(0, bytes).then(|| Room { shared: Arc::clone(self), bytes })
     }
 }
 
+/// What there is no room for is not counted: it is let go of, and takes the room of nobody else.
 fn hold(all: &AtomicUsize, limit: usize, before: usize, now: usize) -> bool {
     if now > before {
-        let held = all.fetch_add(now - before, Ordering::Relaxed);
-        held + (now - before) <= limit
+        let grown = |held: usize| held.checked_add(now - before).filter(|held| *held <= limit);
+        all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok()
     } else {
         all.fetch_sub(before - now, Ordering::Relaxed);
         true
