@@ -271,9 +271,7 @@ impl Link {
             return Ok(());
         }
         let has_room = self.shared.hold_output(self.held, now);
-        if has_room {
-            self.held = now;
-        }
+        self.held = now;
         match has_room && unsent <= limit {
             true => Ok(()),
             false => Err(Broken::Closed(CloseReason::Output)),
@@ -314,9 +312,7 @@ impl Link {
     fn hold_input(&mut self) -> bool {
         let now = if self.input_peak > FREE_BYTES { self.input_peak } else { 0 };
         let has_room = now == self.input_held || self.shared.hold_input(self.input_held, now);
-        if has_room {
-            self.input_held = now;
-        }
+        self.input_held = now;
         has_room
     }
 

@@ -94,7 +94,7 @@ impl Shared {
     }
 
     /// Counts what the replies of a connection take, instead of what they took before. False:
-    /// there is no room for them, and those from before are counted still.
+    /// there is no room for them.
     pub(crate) fn hold_output(&self, before: usize, now: usize) -> bool {
         hold(&self.output_bytes, self.config.output_bytes_max, before, now)
     }
@@ -106,15 +106,17 @@ impl Shared {
 
     /// Counts what is held for a client beside its replies; none: there is no room for it.
     pub(crate) fn room(self: &Arc<Shared>, bytes: usize) -> Option<Room> {
-        self.hold_output(0, bytes).then(|| Room { shared: Arc::clone(self), bytes })
+        let has_room = self.hold_output(0, bytes);
+        let room = Room { shared: Arc::clone(self), bytes };
+        has_room.then_some(room)
     }
 }
 
-/// What there is no room for is not counted: it is let go of, and takes the room of nobody else.
+/// What there is no room for is counted, too: it is there until it is let go of.
 fn hold(all: &AtomicUsize, limit: usize, before: usize, now: usize) -> bool {
     if now > before {
-        let grown = |held: usize| held.checked_add(now - before).filter(|held| *held <= limit);
-        all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok()
+        let held = all.fetch_add(now - before, Ordering::Relaxed);
+        held + (now - before) <= limit
     } else {
         all.fetch_sub(before - now, Ordering::Relaxed);
         true
