@@ -60,6 +60,8 @@ struct Past {
 #[derive(Default)]
 pub(crate) struct History {
     is_active: AtomicBool,
+    /// Set before a place that is kept goes out of the keydir.
+    has_places: AtomicBool,
     state: RwLock<State>,
 }
 
@@ -128,6 +130,7 @@ impl History {
             !places.is_empty()
         });
         state.count -= forgotten.len() as u64;
+        self.has_places.store(state.count > 0, Ordering::Release);
         forgotten
     }
 
@@ -140,6 +143,7 @@ impl History {
         }
         state.places.entry(place).or_default().push(Past { location, until });
         state.count += 1;
+        self.has_places.store(true, Ordering::Release);
         true
     }
 
@@ -152,7 +156,7 @@ impl History {
 
     /// The tag of the first hash from `from` to `to` of which there is a place.
     pub(crate) fn next_tag(&self, from: Bound<u64>, to: u64) -> Option<u64> {
-        if !self.is_active() {
+        if !self.has_places.load(Ordering::Acquire) {
             return None;
         }
         // Nothing is above the last place of the last shard, not even an empty range.

@@ -52,10 +52,10 @@ impl Iter {
     fn read_ahead(&mut self) {
         let held = Arc::clone(&self.held);
         let view = held.view();
+        let pin = view.pins.pin();
         let mut bytes = 0;
         while self.ahead.len() < AHEAD_KEYS && bytes < AHEAD_BYTES && self.shard < Keydir::shards()
         {
-            let pin = view.pins.pin();
             // Under the pin, so that what the slots point to stays.
             let generation = view.keydir.generation();
             if self.generation != Some(generation) {

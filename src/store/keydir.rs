@@ -300,6 +300,10 @@ impl Keydir {
     /// may be there, once or twice, or not.
     pub(crate) fn copy_shard(&self, pin: &Pin<'_>, shard: usize) -> Vec<(u64, Location)> {
         let table = self.table(pin, shard);
+        // In a small store most are.
+        if table.lines.is_empty() {
+            return Vec::new();
+        }
         let slots = table.lines.iter().flat_map(|line| &line.0);
         let mut copy: Vec<u64> = slots
             .map(|slot| slot.load(Ordering::Acquire))

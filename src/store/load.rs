@@ -99,11 +99,15 @@ pub(crate) fn load(
             *place = candidate(segment, &entry, now_ms);
         }
     }
-    let mut live = vec![0_u64; super::keydir::NUMBERS];
+    let numbers = sources.iter().map(|it| usize::from(it.segment.number) + 1).max();
+    let mut live = vec![0_u64; numbers.unwrap_or_default()];
     let (mut seats, mut expiring_keys) = (Vec::new(), 0);
     for shard in 0..Keydir::shards() {
         let range = starts.get(shard).zip(starts.get(shard + 1));
         let slice = range.and_then(|(from, to)| candidates.get(*from..*to)).unwrap_or_default();
+        if slice.is_empty() {
+            continue;
+        }
         expiring_keys += load_shard(slice, &mut seats, &mut live, shard, writer);
     }
     for source in sources {

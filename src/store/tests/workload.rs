@@ -207,9 +207,10 @@ pub fn open_at(
 
 /// Takes the hints of a disk away. Answers with how many there were.
 pub fn remove_hints(disk: &SimDisk) -> usize {
-    let files = disk.files();
-    let hints = files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "hint"));
-    hints.map(|(path, _)| disk.remove(path).unwrap()).count()
+    let directory = Path::new(DIRECTORY);
+    let names = disk.list(directory).unwrap_or_default();
+    let hints = names.iter().filter(|name| name.ends_with(".hint"));
+    hints.map(|name| disk.remove(&directory.join(name)).unwrap()).count()
 }
 
 /// A store that is worked on, and what the oracle must know of it.
