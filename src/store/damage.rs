@@ -72,7 +72,8 @@ pub(crate) fn note(damage: &mut Vec<Damage>, error: KvsError) -> Result<()> {
 pub(crate) struct Suspect {
     pub(crate) segment: Segment,
     named: Named,
-    is_whole: bool,
+    /// Whether nothing at its end can be left of a crash.
+    pub(crate) is_whole: bool,
     /// The file of the segment.
     gapped: Arc<Gapped>,
 }

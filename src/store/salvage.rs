@@ -19,7 +19,7 @@ use super::real_disk::{RealClock, RealDisk};
 use super::record::Record;
 use super::recovery::marked_floor_ms;
 use super::segment::{HEADER_BYTES, Segment, Shelf, StoreId, stated};
-use super::verify::{Progress, is_proven_whole, lock_to_read};
+use super::verify::{Progress, has_its_header, is_proven_whole, lock_to_read};
 use crate::batch::Batch;
 use crate::error::{KvsError, Result};
 use crate::options::{BATCH_BYTES_MAX, Options, ReadPath, WriteOptions};
@@ -240,13 +240,14 @@ impl Gathered {
     ) -> Result<()> {
         // The salt is in the manifest too, so a damaged header costs nothing but a line.
         let segment = shelf.open_unchecked(named.id(), named.salt())?;
-        let suspect = Suspect::new(segment, *named, is_whole)?;
-        let segment = &suspect.segment;
-        let header = stated(&*segment.file, &segment.path)?.ok();
-        if header.is_none_or(|it| it.id != named.id() || it.salt != named.salt()) {
+        let mut suspect = Suspect::new(segment, *named, is_whole)?;
+        if !has_its_header(&suspect.segment, named)? {
             let header = 0..HEADER_BYTES as u64;
             self.report.damage.push(suspect.damage(header, "the header is damaged"));
+            // What took it may have taken records as well, if there is none right behind it.
+            suspect.is_whole |= suspect.scan().next()?.is_none();
         }
+        let segment = &suspect.segment;
         if segment.end() < HEADER_BYTES as u64 {
             return Err(segment.corrupt(segment.end(), "the file is shorter than a header"));
         }

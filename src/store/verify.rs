@@ -14,7 +14,7 @@ use super::notice::lock_directory;
 use super::real_disk::RealDisk;
 use super::recovery::holds_store;
 use super::scan::holds_records;
-use super::segment::{Segment, Shelf};
+use super::segment::{Segment, Shelf, stated};
 use crate::error::{KvsError, Result};
 use crate::options::{Options, ReadPath};
 
@@ -144,15 +144,24 @@ pub(crate) fn lock_to_read(disk: &dyn Disk, directory: &Path) -> Result<Option<B
     }
 }
 
+/// Whether a segment has the header that the manifest says. That was durable before the manifest
+/// named it, so no crash takes it.
+pub(crate) fn has_its_header(segment: &Segment, named: &Named) -> Result<bool> {
+    let header = stated(&*segment.file, &segment.path)?;
+    Ok(header.is_ok_and(|it| it.id == named.id() && it.salt == named.salt()))
+}
+
 /// Whether a later segment of the log holds records: then this one was sealed and durable.
-/// `all` is in the order of the ids. One that cannot be read may hold some.
+/// `all` is in the order of the ids. One that cannot be read, or has lost its header, may hold
+/// some.
 pub(crate) fn is_proven_whole(shelf: &Shelf, all: &[Named], named: &Named) -> bool {
     let is_open = |it: &Named| matches!(it.state, State::Open { .. });
     let holds_some = |later: &Named| {
         // One that cannot be opened gets a line of its own.
         let Ok(segment) = shelf.open_unchecked(later.id(), later.salt()) else { return false };
         let Ok(len) = segment.file.len() else { return true };
-        holds_records(&*segment.file, &segment.path, segment.salt, len).unwrap_or(true)
+        !has_its_header(&segment, later).unwrap_or(false)
+            || holds_records(&*segment.file, &segment.path, segment.salt, len).unwrap_or(true)
     };
     !is_open(named) || all.iter().any(|it| it.id > named.id && is_open(it) && holds_some(it))
 }

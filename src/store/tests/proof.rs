@@ -2,7 +2,8 @@
 //! budget, until that is spent; every failure names the seed that repeats it.
 //!
 //! `KVS_SEED` is the first seed (else it is random), `KVS_PROOF_SECONDS` the budget per test,
-//! `KVS_LEDGER` a file that gets a line of JSON per test, `KVS_COMMIT` the commit for that line.
+//! `KVS_PROOF_PERCENT` how much of the floors will do (100), `KVS_LEDGER` a file that gets a line of
+//! JSON per test, `KVS_COMMIT` the commit for that line.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -21,6 +22,7 @@ pub type Checked<T> = Result<T, String>;
 pub fn prove(test: &str, floor: u64, mut case: impl FnMut(u64) -> Checked<u64>) {
     let first = number("KVS_SEED").unwrap_or_else(|| getrandom::u64().unwrap() >> 1);
     let budget = number("KVS_PROOF_SECONDS").map(Duration::from_secs);
+    let floor = (floor * number("KVS_PROOF_PERCENT").unwrap_or(100)).div_ceil(100);
     let started = Instant::now();
     let (mut seeds, mut count) = (0, 0);
     let more = |count| match budget {
