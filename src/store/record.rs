@@ -22,9 +22,9 @@ pub(crate) const ALIGN: usize = 8;
 pub(crate) const HEAD: usize = 8;
 /// The most bytes that a payload may have: the largest set, with room for its numbers.
 const PAYLOAD_MAX: usize = KEY_BYTES_MAX + VALUE_BYTES_MAX + 64;
-/// The whole length of a mark, and of the longest seal.
+/// The whole length of a mark, of two numbers of 8 bytes, and of the longest seal, of three of 9.
 pub(crate) const MARK_BYTES: usize = padded(HEAD + 17);
-pub(crate) const SEAL_BYTES_MAX: usize = padded(HEAD + 1 + 3 * 9);
+pub(crate) const SEAL_BYTES_MAX: usize = padded(HEAD + 28);
 
 const _: () = assert!(PAYLOAD_MAX < u32::MAX as usize, "a length fits its field");
 const _: () = assert!(BATCH_BYTES_MAX < VALUE_BYTES_MAX, "a batch fits where a value fits");
@@ -152,9 +152,10 @@ fn varint_len(n: u64) -> usize {
     }
 }
 
-/// An upper bound of the length of the record of a set or a remove.
+/// An upper bound of the length of the record of a set or a remove: a kind, two numbers of up to 9
+/// bytes, two lengths of up to 5.
 pub(crate) const fn encoded_len_max(key: usize, value: usize) -> usize {
-    padded(HEAD + 1 + 4 * 9 + key + value)
+    padded(HEAD + 29 + key + value)
 }
 
 /// Puts the checksum into the record at the start of `bytes`, which will lie at `offset`.

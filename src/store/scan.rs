@@ -56,7 +56,7 @@ impl<'a> Scan<'a> {
 
     /// Begins at an offset at which a record or a batch does.
     pub(crate) fn starting_at(self, offset: u64) -> Scan<'a> {
-        Scan { offset, window_start: offset, ..self }
+        Scan { offset, ..self }
     }
 
     /// The next record. None: there is no further valid one, see `offset`, `sealed`, `invalid`.
@@ -104,7 +104,7 @@ impl<'a> Scan<'a> {
     /// For those who report damage; recovery never looks behind it.
     pub(crate) fn skip_damage(&mut self) -> Result<bool> {
         self.sealed = false;
-        while self.offset + ((HEAD + ALIGN) as u64) <= self.limit {
+        while self.offset < self.limit {
             self.offset += ALIGN as u64;
             if !self.is_plausible(self.offset)? {
                 continue;
@@ -345,6 +345,25 @@ mod tests {
     use super::super::disk::{Access, Disk, write_all_at};
     use super::super::sim_disk::SimDisk;
     use super::{HEADER_BYTES, Path, Record, Salt, Scan, record};
+
+    #[test]
+    fn nothing_is_behind_a_seal() {
+        let (path, salt) = (Path::new("/segment"), Salt(7));
+        let mut bytes = vec![0; HEADER_BYTES];
+        let seal = Record::Seal { records: 1, min_seq: 1, max_seq: 1 };
+        for record in [Record::Remove { seq: 1, key: b"a" }, seal, seal] {
+            let start = bytes.len();
+            record::encode(&mut bytes, &record);
+            record::stamp(&mut bytes[start..], salt, start as u64);
+        }
+        let file = SimDisk::new().open(path, Access::Create).unwrap();
+        write_all_at(&*file, &bytes, 0).unwrap();
+        let mut scan = Scan::new(&*file, path, salt, bytes.len() as u64);
+        let records = std::iter::from_fn(|| scan.next().unwrap().map(|_| ()));
+        assert_eq!(records.fuse().count(), 2);
+        assert!(scan.next().unwrap().is_none(), "asked again");
+        assert!(scan.sealed() && scan.offset() < bytes.len() as u64);
+    }
 
     #[test]
     fn the_keys_ahead_are_those_that_were_read_and_look_like_records() {

@@ -4,7 +4,12 @@
 use bincode::config::standard;
 use bincode::{Decode, Encode};
 
-use crate::store::record::{self, HEAD, Record, Salt};
+use crate::options::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::store::record::{self, HEAD, MARK_BYTES, Record, SEAL_BYTES_MAX, Salt};
+
+/// Where the records of these tests lie: the salt of their segment, and their offset in it.
+const SALT: Salt = Salt(0x0123_4567_89ab_cdef);
+const OFFSET: u64 = 48;
 
 /// The record as the `bincode` crate sees it.
 #[derive(Debug, PartialEq, Encode, Decode)]
@@ -55,11 +60,11 @@ fn records(long: &[u8]) -> Vec<Record<'_>> {
     records
 }
 
-/// A record with its checksum, as it lies at offset 48 of a segment.
+/// A record with its checksum.
 fn stamped(record: &Record<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     record::encode(&mut bytes, record);
-    record::stamp(&mut bytes, Salt(0x0123_4567_89ab_cdef), 48);
+    record::stamp(&mut bytes, SALT, OFFSET);
     bytes
 }
 
@@ -97,3 +102,34 @@ const GOLDEN: [&str; 6] = [
     "079d882f11000000030010000000000000000000000000000000000000000000",
     "90c0cfe90c000000040301fdffffffffffffffff00000000",
 ];
+
+#[test]
+fn the_lengths_that_are_promised_hold() {
+    let encoded = |record: &Record<'_>| record::encode(&mut Vec::new(), record);
+    let most = u64::MAX;
+    assert_eq!(encoded(&Record::mark(most, most)), MARK_BYTES);
+    let seal = Record::Seal { records: most, min_seq: most, max_seq: most };
+    assert_eq!(encoded(&seal), SEAL_BYTES_MAX);
+
+    let long = vec![7; KEY_BYTES_MAX + VALUE_BYTES_MAX];
+    for (key, value) in [(0, 0), (65_000, 65_536), (KEY_BYTES_MAX, VALUE_BYTES_MAX)] {
+        let (key, value) = (&long[..key], &long[..value]);
+        let set = Record::Set { seq: most, expires_at_ms: most, key, value };
+        let bound = record::encoded_len_max(key.len(), value.len());
+        assert!((bound - 8..=bound).contains(&encoded(&set)), "{bound}");
+    }
+}
+
+#[test]
+fn the_largest_set_is_a_record_and_a_larger_one_is_none() {
+    let long = vec![7; KEY_BYTES_MAX + VALUE_BYTES_MAX];
+    let (key, value) = long.split_at(KEY_BYTES_MAX);
+    let largest = Record::Set { seq: u64::MAX, expires_at_ms: u64::MAX, key, value };
+    let bytes = stamped(&largest);
+    assert!(record::read(&bytes, SALT, OFFSET).is_ok_and(|(record, _)| record == largest));
+    let head = |len: usize| [[0; 4], u32::try_from(len).unwrap().to_le_bytes()].concat();
+    assert_eq!(record::stated_len(&head(long.len() + 64)), Some(HEAD + long.len() + 64));
+    for len in [0, long.len() + 65] {
+        assert_eq!(record::stated_len(&head(len)), None);
+    }
+}
