@@ -126,7 +126,7 @@ impl Suspect {
                 let (limit, salt) = (segment.end(), segment.salt);
                 let rest = beyond(&*segment.file, &segment.path, salt, offset, limit)?;
                 // What cannot be read may hold a mark.
-                offset >= durable_upto.max(scan.durable_upto()).max(rest.durable_upto)
+                offset >= durable_upto.max(rest.durable_upto)
                     && self.gapped.tell(&(offset..limit)).is_none()
             }
         })

@@ -341,48 +341,72 @@ fn mark_at(bytes: &[u8], salt: Salt, offset: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::clock::NEVER;
-    use super::super::disk::{Access, Disk, write_all_at};
+    use super::super::disk::{Access, Disk, DiskFile, write_all_at};
     use super::super::sim_disk::SimDisk;
     use super::{HEADER_BYTES, Path, Record, Salt, Scan, record};
 
+    const SALT: Salt = Salt(7);
+
+    /// A segment with these records, and where each of them begins.
+    fn segment(records: &[Record<'_>]) -> (Arc<dyn DiskFile>, Vec<u64>) {
+        let mut bytes = vec![0; HEADER_BYTES];
+        let mut starts = Vec::new();
+        for record in records {
+            let start = bytes.len();
+            record::encode(&mut bytes, record);
+            record::stamp(&mut bytes[start..], SALT, start as u64);
+            starts.push(start as u64);
+        }
+        let file = SimDisk::new().open(Path::new("/segment"), Access::Create).unwrap();
+        write_all_at(&*file, &bytes, 0).unwrap();
+        (file, starts)
+    }
+
+    fn scan(file: &dyn DiskFile) -> Scan<'_> {
+        Scan::new(file, Path::new("/segment"), SALT, file.len().unwrap())
+    }
+
     #[test]
     fn nothing_is_behind_a_seal() {
-        let (path, salt) = (Path::new("/segment"), Salt(7));
-        let mut bytes = vec![0; HEADER_BYTES];
         let seal = Record::Seal { records: 1, min_seq: 1, max_seq: 1 };
-        for record in [Record::Remove { seq: 1, key: b"a" }, seal, seal] {
-            let start = bytes.len();
-            record::encode(&mut bytes, &record);
-            record::stamp(&mut bytes[start..], salt, start as u64);
+        let (file, starts) = segment(&[Record::Remove { seq: 1, key: b"a" }, seal, seal]);
+        let mut scan = scan(&*file);
+        for is_there in [true, true, false, false] {
+            assert_eq!(scan.next().unwrap().is_some(), is_there);
         }
-        let file = SimDisk::new().open(path, Access::Create).unwrap();
-        write_all_at(&*file, &bytes, 0).unwrap();
-        let mut scan = Scan::new(&*file, path, salt, bytes.len() as u64);
-        let records = std::iter::from_fn(|| scan.next().unwrap().map(|_| ()));
-        assert_eq!(records.fuse().count(), 2);
-        assert!(scan.next().unwrap().is_none(), "asked again");
-        assert!(scan.sealed() && scan.offset() < bytes.len() as u64);
+        assert!(scan.sealed());
+        assert_eq!(scan.offset(), starts[2]);
+    }
+
+    #[test]
+    fn a_batch_is_what_it_says() {
+        let remove = Record::Remove { seq: 1, key: b"a" };
+        let bytes = record::encode(&mut Vec::new(), &remove) as u64;
+        for (count, bytes, is_whole) in [
+            (2, 2 * bytes, true),
+            (1, 2 * bytes, false),
+            (3, 2 * bytes, false),
+            (2, 2 * bytes - 8, false),
+            (2, 2 * bytes + 8, false),
+            (2, 9 * bytes, false),
+        ] {
+            let batch = Record::Batch { seq: 1, count, bytes };
+            let (file, _) = segment(&[batch, remove, remove, remove]);
+            let found = scan(&*file).next().unwrap().is_some();
+            assert_eq!(found, is_whole, "{count} records, {bytes} bytes");
+        }
     }
 
     #[test]
     fn the_keys_ahead_are_those_that_were_read_and_look_like_records() {
-        let (path, salt) = (Path::new("/segment"), Salt(7));
-        let mut bytes = vec![0; HEADER_BYTES];
-        let mut starts = Vec::new();
-        for (seq, key) in [(1, b"a"), (2, b"b"), (3, b"c"), (4, b"d")] {
-            let start = bytes.len();
-            let value = b"value";
-            let set = Record::Set { seq, expires_at_ms: NEVER, key, value };
-            record::encode(&mut bytes, &set);
-            record::stamp(&mut bytes[start..], salt, start as u64);
-            starts.push(start as u64);
-        }
-        let end = bytes.len() as u64;
-        bytes.extend([0xff; 64]);
-        let file = SimDisk::new().open(path, Access::Create).unwrap();
-        write_all_at(&*file, &bytes, 0).unwrap();
-        let mut scan = Scan::new(&*file, path, salt, bytes.len() as u64);
+        let set = |seq, key| Record::Set { seq, expires_at_ms: NEVER, key, value: b"value" };
+        let (file, starts) = segment(&[set(1, b"a"), set(2, b"b"), set(3, b"c"), set(4, b"d")]);
+        let end = file.len().unwrap();
+        write_all_at(&*file, &[0xff; 64], end).unwrap();
+        let mut scan = scan(&*file);
         let ahead = |scan: &Scan<'_>, count| {
             let mut keys = Vec::new();
             let end = scan.ahead(count, |key| keys.extend_from_slice(key));

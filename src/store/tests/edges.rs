@@ -323,3 +323,12 @@ pub fn a_hint_that_a_crash_left_unfinished_is_no_damage() {
         assert_eq!(damaged_places(&whole[..len]), 1, "{len} bytes");
     }
 }
+
+#[test]
+fn what_a_mark_proves_is_not_recovered_again() {
+    let scene = Scene::new();
+    scene.set_durably("a", &"1".repeat(1000)).unwrap();
+    scene.set("b", "2");
+    let recovered_bytes = scene.restart().store.stats().recovered_bytes;
+    assert!((1..1000).contains(&recovered_bytes), "{recovered_bytes}");
+}
