@@ -75,10 +75,11 @@ struct State {
 }
 
 impl History {
-    /// Whether there is a snapshot. Who holds the keydir's writer is not overtaken by a new one.
+    /// Whether there is a snapshot. Who holds the keydir's writer is not overtaken by a new one; who
+    /// reads one that has ended, and sees that here, sees it in the snapshot as well.
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
-        self.is_active.load(Ordering::Relaxed)
+        self.is_active.load(Ordering::Acquire)
     }
 
     /// Begins a snapshot. The caller keeps everyone from changing the keydir.
@@ -117,7 +118,7 @@ impl History {
             false => state.snapshots.front(),
         };
         let oldest = oldest.map(|as_of| as_of.seq);
-        self.is_active.store(oldest.is_some(), Ordering::Relaxed);
+        self.is_active.store(oldest.is_some(), Ordering::Release);
         let mut forgotten = Vec::new();
         state.places.retain(|_, places| {
             places.retain(|past| {

@@ -20,6 +20,10 @@ use crate::error::Result;
 const AHEAD_KEYS: usize = 64;
 const AHEAD_BYTES: usize = 256 << 10;
 
+/// How many keys, or shards without any, are passed under one pin. There is no end of those that a
+/// snapshot does not see, and what is retired waits for the pin.
+const PIN_STEPS: usize = 1024;
+
 /// Goes over all keys and values; see [`Store::iter`](crate::Store::iter).
 pub struct Iter {
     held: Arc<Held>,
@@ -52,10 +56,15 @@ impl Iter {
     fn read_ahead(&mut self) {
         let held = Arc::clone(&self.held);
         let view = held.view();
-        let pin = view.pins.pin();
-        let mut bytes = 0;
+        let mut pin = view.pins.pin();
+        let (mut bytes, mut steps) = (0, 0);
         while self.ahead.len() < AHEAD_KEYS && bytes < AHEAD_BYTES && self.shard < Keydir::shards()
         {
+            steps += 1;
+            if steps % PIN_STEPS == 0 {
+                drop(pin);
+                pin = view.pins.pin();
+            }
             // Under the pin, so that what the slots point to stays.
             let generation = view.keydir.generation();
             if self.generation != Some(generation) {

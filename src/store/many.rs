@@ -9,8 +9,8 @@ use crate::options::WriteOptions;
 
 impl Store {
     /// The values of many keys, at one moment: whatever others write meanwhile, there was a time at
-    /// which all of them were so. Faster than as many calls of [`get`](Store::get), because the
-    /// waits for memory overlap.
+    /// which all of them were so, but that a key which expires meanwhile may be among them. Faster
+    /// than as many calls of [`get`](Store::get), because the waits for memory overlap.
     ///
     /// # Errors
     /// As [`get`](Store::get), for the first key that fails.

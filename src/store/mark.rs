@@ -21,12 +21,11 @@ impl Keydir {
         Mark { inserts, locations: self.fold_locations(pin, hash) }
     }
 
-    /// Whether a key is as it was when it was read with a mark and the pin that is still held, and
-    /// was found or not. It may be, although this says no.
-    pub(crate) fn is_marked(&self, pin: &Pin<'_>, hash: KeyHash, mark: Mark, found: bool) -> bool {
+    /// Whether a key is as it was when it was read with a mark and the pin that is still held. It
+    /// may be, although this says no.
+    pub(crate) fn is_marked(&self, pin: &Pin<'_>, hash: KeyHash, mark: Mark) -> bool {
         // In this order: whoever sees that a key was removed sees that it was inserted.
-        self.fold_locations(pin, hash) == mark.locations
-            && (found || self.inserts_near(hash) == mark.inserts)
+        self.fold_locations(pin, hash) == mark.locations && self.inserts_near(hash) == mark.inserts
     }
 
     fn inserts_near(&self, hash: KeyHash) -> u64 {
@@ -38,5 +37,25 @@ impl Keydir {
         const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
         let fold = |sum: u64, location: Location| sum.wrapping_mul(SPREAD).wrapping_add(location.0);
         self.candidates(pin, hash).fold(0, fold)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pins::Pins;
+    use super::{KeyHash, Keydir, Location};
+
+    #[test]
+    fn a_key_that_came_and_went_has_moved() {
+        let (keydir, pins) = (Keydir::new(), Pins::new());
+        let [key, other] = [1, 2].map(|place| KeyHash { place: place << 32, rest: 0 });
+        let location = Location::new(0, 48).unwrap();
+        let pin = pins.pin();
+        let marks = [key, other].map(|hash| keydir.mark(&pin, hash));
+        assert!(keydir.is_marked(&pin, key, marks[0]));
+        keydir.write(&pins).insert(key, location);
+        assert!(!keydir.is_marked(&pin, key, marks[0]), "it is there now");
+        assert!(keydir.write(&pins).remove(key, location));
+        assert!(!keydir.is_marked(&pin, key, marks[0]), "somebody may have read it");
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
-use super::group::{Check, Checks, Look, Vec1, Written};
+use super::group::{Check, Checks, Commits, Look, Vec1, Written};
 use super::hash::KeyHash;
 use super::queue::GROUP_BYTES_MAX;
 use super::record;
@@ -195,20 +195,7 @@ impl Core {
             let operations = group.iter().map(|draft: &Draft| draft.operations.len()).sum();
             let own: Vec<_> = steps.by_ref().take(operations).collect();
             let outcome = self.submit(bytes, sync, count, |commits, first_seq| {
-                let mut steps = own.into_iter();
-                for (seq, draft) in (first_seq..).zip(group) {
-                    let own = steps.by_ref().take(draft.operations.len());
-                    match draft.failed {
-                        None => commits.join(seq, own, draft.checks, draft.sync),
-                        Some(error) => {
-                            own.for_each(drop);
-                            commits.join_failed(seq, error);
-                        }
-                    }
-                    if draft.chained {
-                        commits.chain();
-                    }
-                }
+                join(commits, first_seq, group, own.into_iter());
             });
             if outcomes.is_empty() && drafts.peek().is_none() {
                 return outcome;
@@ -243,6 +230,29 @@ impl Prepared<'_> {
     }
 }
 
+/// Adds drafts, one behind the other, to a group in which there may be those of others.
+fn join<'a>(
+    commits: &mut Commits,
+    first_seq: u64,
+    drafts: Vec<Draft>,
+    mut steps: impl Iterator<Item = (Operation<'a>, Look)>,
+) {
+    for (index, (seq, draft)) in (first_seq..).zip(drafts).enumerate() {
+        let own = steps.by_ref().take(draft.operations.len());
+        match draft.failed {
+            None => commits.join(seq, own, draft.checks, draft.sync),
+            Some(error) => {
+                own.for_each(drop);
+                commits.join_failed(seq, error);
+            }
+        }
+        // What is before the first of them in the group is of somebody else.
+        if draft.chained && index > 0 {
+            commits.chain();
+        }
+    }
+}
+
 /// Whether what follows a write in a chain is to be skipped.
 fn is_broken(outcome: Option<&Result<Written>>) -> bool {
     outcome.is_some_and(|outcome| outcome.as_ref().is_err_and(KvsError::ends_chain))
@@ -262,5 +272,33 @@ pub(crate) fn check_expiry(expires_at_ms: u64, now_ms: u64) -> Result<()> {
     match expires_at_ms > now_ms && expires_at_ms <= EXPIRES_AT_MS_MAX {
         true => Ok(()),
         false => Err(KvsError::InvalidExpiry { expires_at_ms, now_ms }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Commits, Draft, KvsError, join};
+
+    fn draft() -> Draft {
+        let failed = Some(KvsError::Skipped);
+        Draft {
+            operations: 0..0,
+            checks: None,
+            bytes: 0,
+            has_sets: false,
+            sync: false,
+            chained: true,
+            failed,
+        }
+    }
+
+    #[test]
+    fn a_chain_does_not_go_on_from_the_writes_of_others() {
+        let mut group = Commits::default();
+        for seq in [1, 3] {
+            join(&mut group, seq, vec![draft(), draft()], std::iter::empty());
+        }
+        let chained: Vec<bool> = group.requests.iter().map(|request| request.chained).collect();
+        assert_eq!(chained, [false, true, false, true]);
     }
 }

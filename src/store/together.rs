@@ -4,7 +4,8 @@
 //! at again: those that have not moved were as they were read all at one moment, behind the last
 //! read and before the first look. Those that have are read anew; where some move again and again,
 //! the writer is kept out for once. Nothing moves and comes back unseen: while a pin is held no
-//! place of a record is used again, and inserts are counted.
+//! place of a record is used again, and inserts are counted. A key that expires meanwhile may be
+//! among them.
 
 use super::hash::KeyHash;
 use super::keydir::Location;
@@ -22,9 +23,10 @@ const WINDOW: usize = 16;
 /// How often what has moved is read anew before the writer is kept out.
 const ROUNDS: usize = 64;
 
-/// What was read of a key, and what its place in the index was before.
+/// What was read of a key, with the bytes of its value, and what its place in the index was before.
 struct Read<R> {
     found: Option<R>,
+    bytes: usize,
     mark: Mark,
 }
 
@@ -57,7 +59,8 @@ impl View {
             let found = self.get_at(key, hash, &moment, bytes_max)?;
             Ok(found.map(|found| (found.value.len(), found)))
         })?;
-        match found.len() < keys.len() {
+        let bytes: usize = found.iter().flatten().map(|found| found.value.len()).sum();
+        match found.len() < keys.len() || bytes > bytes_max {
             true => Err(KvsError::AnswerTooLarge { limit: bytes_max }),
             false => Ok(found),
         }
@@ -113,23 +116,32 @@ impl View {
         self.each(&pin, (keys, &hashes), bytes_max, |key, hash| {
             let mark = self.keydir.mark(&pin, hash);
             let (bytes, found) = read(key, hash)?.unzip();
-            all.push(Read { found, mark });
-            Ok(bytes.unwrap_or_default())
+            let bytes = bytes.unwrap_or_default();
+            all.push(Read { found, bytes, mark });
+            Ok(bytes)
         })?;
         // One key is always at one moment.
         if all.len() > 1 {
             let again = |moved: Vec<usize>, all: &mut Vec<Read<R>>| {
-                moved.into_iter().try_for_each(|index| {
+                for index in moved {
                     let (Some(key), Some(hash), Some(place)) =
                         (keys.get(index), hashes.get(index), all.get_mut(index))
                     else {
-                        return Ok(());
+                        continue;
                     };
                     let mark = self.keydir.mark(&pin, *hash);
-                    let found = read(key.as_ref(), *hash)?.map(|(_, found)| found);
-                    *place = Read { found, mark };
-                    Ok(())
-                })
+                    let (bytes, found) = read(key.as_ref(), *hash)?.unzip();
+                    *place = Read { found, bytes: bytes.unwrap_or_default(), mark };
+                }
+                // Longer values may have come.
+                let mut bytes = 0;
+                let is_asked_for = |read: &&Read<R>| {
+                    let is_asked_for = bytes < bytes_max;
+                    bytes = bytes.saturating_add(read.bytes);
+                    is_asked_for
+                };
+                all.truncate(all.iter().take_while(is_asked_for).count());
+                Ok(())
             };
             self.settle(&pin, &hashes, &mut all, again)?;
         }
@@ -146,9 +158,8 @@ impl View {
     ) -> Result<()> {
         let moved = |all: &[Read<R>]| {
             let both = all.iter().zip(hashes).enumerate();
-            let moved = both.filter(|(_, (read, hash))| {
-                !self.keydir.is_marked(pin, **hash, read.mark, read.found.is_some())
-            });
+            let moved =
+                both.filter(|(_, (read, hash))| !self.keydir.is_marked(pin, **hash, read.mark));
             moved.map(|(index, _)| index).collect::<Vec<usize>>()
         };
         for _ in 0..ROUNDS {
