@@ -53,8 +53,8 @@ pub trait KvsEngine: Send + Sync + 'static {
     /// The time by which keys expire, in milliseconds since 1970-01-01 UTC.
     fn now_ms(&self) -> u64;
 
-    /// Reads keys; a place in the answer for each, none where the key is absent. Of a batch, all
-    /// is seen or nothing.
+    /// Reads keys, at one moment: of a batch, all is seen or nothing, and of several writes none
+    /// without those before it. A place in the answer for each, none where the key is absent.
     ///
     /// # Errors
     /// [`KvsError::Corrupt`], [`KvsError::Io`], [`KvsError::Closed`].

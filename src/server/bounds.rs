@@ -38,13 +38,20 @@ impl<'t> Bounds<'t> {
         Bounds { turns: Some(turns), ..self }
     }
 
-    /// Waits until those have written who are to write these keys first.
+    /// Waits until those have written who are to write these keys first, unless this has a turn
+    /// already.
     pub(super) async fn take_turn<'k>(
         &self,
+        turn: &mut Option<Turn<'t>>,
         keys: impl Iterator<Item = &'k Bytes>,
         losses: u32,
-    ) -> Option<Turn<'t>> {
-        self.turns?.take(keys, losses >= LOSSES_MAX).await
+    ) {
+        let has_lost = losses >= LOSSES_MAX;
+        match (turn, self.turns) {
+            (Some(turn), Some(turns)) if has_lost => turn.lose(turns),
+            (turn @ None, Some(turns)) => *turn = turns.take(keys, has_lost).await,
+            _ => {}
+        }
     }
 
     /// Refuses to make a value that is too long. One that is longer than any can be has an error of

@@ -51,8 +51,9 @@ pub(crate) async fn execute<S: Step>(
         let run = Run { refused, ..Run::begin(rest) };
         let losses = refused.map_or(0, |refused| refused.times);
         // It is kept until the step is done.
-        if turn.is_none() && !run.written.is_empty() {
-            turn = bounds.take_turn(run.written.iter().chain(&run.keys), losses).await;
+        if !run.written.is_empty() {
+            let keys = run.written.iter().chain(&run.keys);
+            bounds.take_turn(&mut turn, keys, losses).await;
         }
         let now_ms = refused.map_or_else(|| engine.now_ms(), |refused| refused.first_ms);
         match run.execute(engine, replies, &bounds, now_ms).await {
@@ -83,7 +84,8 @@ async fn read_for(
         Needs::Answer { bytes_max } => {
             let limit = bytes_max.min(bounds.answer_bytes_max);
             let read = engine.get_some(keys, limit).await?;
-            match read.len() < keys.len() && value_bytes(&read) >= limit {
+            let bytes = value_bytes(&read);
+            match bytes > limit || bytes == limit && read.len() < keys.len() {
                 true => Err(KvsError::AnswerTooLarge { limit }),
                 false => Ok(read),
             }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 
 use super::super::test_engine::TestEngine;
-use super::{Bounds, KvsError, execute};
+use super::{Bounds, KvsError, Needs, execute, read_for};
 use crate::options::Expiry;
 use crate::protocol::frame;
 use crate::protocol::proto::messages::response::Kind;
@@ -12,7 +12,8 @@ use crate::protocol::proto::messages::{Code, Response};
 use crate::protocol::proto::request::{Action, KeyCommand};
 use crate::server::config::Config;
 use crate::server::proto_steps::{ProtoReplies, ProtoStep};
-use crate::store::Written;
+use crate::server::transaction::execute_as_one;
+use crate::store::{Versioned, Written};
 
 fn step(id: u64, action: Action) -> ProtoStep {
     let command = KeyCommand { action, durability: None };
@@ -84,4 +85,32 @@ async fn what_is_written_together_is_bounded() {
         step(id, Action::Set { key, value, expiry: Expiry::Never, condition: None })
     };
     assert_eq!(answers(&engine, &[long(1), long(2)]).await, [(1, None), (2, None)]);
+}
+
+/// What `EXEC` reads is as of one moment already, so an engine that can write nothing will do.
+#[tokio::test]
+async fn a_transaction_that_writes_nothing_is_no_write() {
+    let found = || Some(vec![None]);
+    let outcomes = || Some(vec![Err(KvsError::Closed)]);
+    let engine = TestEngine { found: found(), outcomes: outcomes(), ..TestEngine::default() };
+    let get = step(1, Action::Get { key: Bytes::from_static(b"a"), without_value: false });
+    let bounds = || Bounds::new(&Config::default(), usize::MAX);
+    let mut replies = ProtoReplies::default();
+    let done = execute_as_one(&engine, &[], &[get], &mut replies, bounds()).await;
+    assert_eq!(done.unwrap(), Some(vec![0]));
+    let written = execute_as_one(&engine, &[], &[set(1)], &mut replies, bounds()).await;
+    assert!(matches!(written, Err(KvsError::Closed)), "{written:?}");
+}
+
+#[tokio::test]
+async fn the_last_value_counts_in_what_is_read() {
+    let value = |bytes: usize| Versioned::new(vec![0; bytes].into(), 1, None);
+    let found = Some(vec![Some(value(8)), Some(value(8))]);
+    let engine = TestEngine { found, ..TestEngine::default() };
+    let keys = vec![Bytes::from_static(b"a"); 2];
+    let bounds = Bounds::new(&Config::default(), usize::MAX);
+    for (bytes_max, is_read) in [(15, false), (16, true)] {
+        let read = read_for(&engine, &keys, Needs::Answer { bytes_max }, &bounds).await;
+        assert_eq!(read.is_ok(), is_read, "{bytes_max}");
+    }
 }

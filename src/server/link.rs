@@ -187,8 +187,11 @@ impl Link {
         awaited: Option<Awaited>,
         left: usize,
     ) -> Result<Turn, Broken> {
-        // Before the replies go: whoever has one may count on the room that its request took.
-        self.let_go_of_input();
+        // Before the replies go: whoever has one may count on the room that its request took. Where
+        // some may stay unsent, requests may wait that lie in that memory.
+        if left == 0 {
+            self.let_go_of_input();
+        }
         let peer = Arc::clone(&self.peer);
         let mut ordered = std::pin::pin!(peer.ordered.notified());
         let limit = match awaited {
@@ -329,6 +332,10 @@ impl Link {
         let config = &self.shared.config;
         let now_ms = self.shared.coarse_ms();
         let mut since_ms = now_ms;
+        if awaited != Some(Awaited::Rest) {
+            // What had come of a request was no more than blanks.
+            self.request_since_ms = 0;
+        }
         let (time_ms, reason) = match awaited {
             // Since the connection began; set there.
             Some(Awaited::Login) => return,

@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) last_save_s: AtomicU64,
     /// Whether a compaction goes on that a client asked for.
     pub(crate) is_compacting: AtomicBool,
+    /// Whether a save in the background goes on.
+    pub(crate) is_saving: AtomicBool,
     /// Places for clients that are told that there is none.
     pub(crate) turned_away: Arc<Semaphore>,
     /// Places for scans that sort all keys first.
@@ -72,6 +74,7 @@ impl Shared {
             since: Instant::now(),
             last_save_s: AtomicU64::new(unix_time().as_secs()),
             is_compacting: AtomicBool::new(false),
+            is_saving: AtomicBool::new(false),
             turned_away: Arc::new(Semaphore::new(turn_away::PLACES)),
             sorted_scans: Arc::new(Semaphore::new(started.config.sorted_scans_max)),
             turns: Turns::new(),

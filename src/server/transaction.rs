@@ -1,6 +1,7 @@
 //! Executes steps as one: what all of them read is read with one call, each is decided on what
 //! those before it have made of it, and what they write is one batch that requires everything that
-//! was read. If something was changed meanwhile, all of it is decided anew.
+//! was read. If something was changed meanwhile, all of it is decided anew. What writes nothing is
+//! as of the moment of reading, and requires no more than what is watched.
 
 use std::collections::{HashMap, HashSet};
 
@@ -52,8 +53,8 @@ pub(crate) async fn execute_as_one<S: Step>(
     let now_ms = engine.now_ms();
     let (mut tries, mut turn) = (0, None);
     loop {
-        if turn.is_none() && !written.is_empty() {
-            turn = bounds.take_turn(written.iter().chain(&keys), tries).await;
+        if !written.is_empty() {
+            bounds.take_turn(&mut turn, written.iter().chain(&keys), tries).await;
         }
         let read = match keys.as_slice() {
             [] => Vec::new(),
@@ -63,11 +64,16 @@ pub(crate) async fn execute_as_one<S: Step>(
         if read.len() < keys.len() {
             return Err(too_large);
         }
-        let mut batch = requiring(watched, &keys, &read);
+        let seen: Vec<Expected> = read.iter().map(|found| expected(found.as_ref())).collect();
         let bytes = value_bytes(&read);
         let mut draft = Draft::new(&keys, read);
         let decided = beside(bytes, || draft.decide_all(steps, (now_ms, limit), replies, &bounds));
         let marks = decided.inspect_err(|_| replies.bytes().truncate(before))?;
+        let mut batch = requiring(watched);
+        if !draft.written.is_empty() {
+            // Where nothing is written, it is as of the moment of reading.
+            keys.iter().zip(seen).for_each(|(key, seen)| drop(batch.require(key, seen)));
+        }
         let moments = (now_ms, engine.now_ms());
         beside(draft.bytes, || draft.put(&mut batch, moments));
         if batch.is_empty() && batch.requirements().is_empty() {
@@ -99,14 +105,11 @@ pub(crate) async fn execute_as_one<S: Step>(
     }
 }
 
-/// A batch that requires that watched keys are as they were, and then what was read.
-fn requiring(watched: &[Watched], keys: &[Bytes], read: &[Option<Versioned>]) -> Batch {
+/// A batch that requires that watched keys are as they were.
+fn requiring(watched: &[Watched]) -> Batch {
     let mut batch = Batch::new();
     for Watched { key, version } in watched {
         batch.require(key, version.map_or(Expected::Absent, Expected::Version));
-    }
-    for (key, found) in keys.iter().zip(read) {
-        batch.require(key, expected(found.as_ref()));
     }
     batch
 }

@@ -25,7 +25,7 @@ pub(crate) struct Turns {
 /// A turn; it is over when this is dropped.
 pub(crate) struct Turn<'t> {
     _places: Vec<MutexGuard<'t, ()>>,
-    _loser: Option<Loser<'t>>,
+    loser: Option<Loser<'t>>,
 }
 
 /// One of those that have lost too often.
@@ -55,7 +55,14 @@ impl Turns {
                 places.push(place.lock().await);
             }
         }
-        Some(Turn { _places: places, _loser: loser })
+        Some(Turn { _places: places, loser })
+    }
+}
+
+impl<'t> Turn<'t> {
+    /// Who has this turn has lost too often by now: others wait from here on.
+    pub(super) fn lose(&mut self, turns: &'t Turns) {
+        self.loser.get_or_insert_with(|| Loser::new(turns));
     }
 }
 
@@ -103,6 +110,22 @@ mod tests {
             drop(turn);
             assert!(other.await.is_some());
         }
+        assert!(turns.take(key.iter(), false).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_a_loser_and_loses_then_is_one() {
+        let turns = Turns::new();
+        let key = [Bytes::from_static(b"key")];
+        let first = turns.take(key.iter(), true).await;
+        let other = [Bytes::from_static(b"another")];
+        let mut second = turns.take(other.iter(), false).await.unwrap();
+        drop(first);
+        assert!(turns.take(key.iter(), false).await.is_none(), "nobody has lost");
+        second.lose(&turns);
+        second.lose(&turns);
+        assert!(turns.take(key.iter(), false).await.is_some());
+        drop(second);
         assert!(turns.take(key.iter(), false).await.is_none());
     }
 }

@@ -260,7 +260,25 @@ fn a_client_that_ends_itself_does_nothing_more() {
     let own = stream.local_addr().unwrap();
     stream.write_all(format!("CLIENT KILL {own}\r\nSET after 1\r\n").as_bytes()).unwrap();
     assert_eq!(read_all(&mut stream), "+OK\r\n");
+    let mut stream = server.connect();
+    let own = stream.local_addr().unwrap();
+    let transaction = format!("MULTI\r\nCLIENT KILL {own}\r\nPING\r\nEXEC\r\n");
+    stream.write_all(format!("{transaction}SET after 1\r\n").as_bytes()).unwrap();
+    let replies = "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+PONG\r\n";
+    assert_eq!(read_all(&mut stream), replies);
     expect(&mut server.connect(), "EXISTS after\r\n", ":0\r\n");
+}
+
+#[test]
+fn what_a_client_says_of_itself_has_a_limit() {
+    let server = Server::start(&[]);
+    let mut stream = server.connect();
+    let refused = "-ERR Names and versions of clients have at most 1024 bytes.\r\n";
+    for command in ["CLIENT SETNAME", "CLIENT SETINFO LIB-NAME", "CLIENT SETINFO LIB-VER"] {
+        expect(&mut stream, &format!("{command} {}\r\n", "x".repeat(1024)), "+OK\r\n");
+        expect(&mut stream, &format!("{command} {}\r\n", "x".repeat(1025)), refused);
+    }
+    expect(&mut stream, &format!("HELLO 2 SETNAME {}\r\n", "x".repeat(1025)), refused);
 }
 
 #[test]

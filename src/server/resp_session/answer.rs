@@ -72,7 +72,7 @@ impl Session {
                 Ok(()) => self.replies.ok(),
                 Err(error) => self.fail(&error),
             },
-            Command::BgSave => self.in_background(Work::Save, "Background saving started"),
+            Command::BgSave => self.begin_save(),
             Command::BgRewriteAof => self.begin_compaction(),
             Command::LastSave => {
                 let seconds = self.shared.last_save_s.load(Ordering::Relaxed);
@@ -112,6 +112,15 @@ impl Session {
         self.in_background(Work::Compact, "Background append only file rewriting started");
     }
 
+    /// One at a time: whoever asks for many need not wait for any.
+    fn begin_save(&mut self) {
+        if self.shared.is_saving.swap(true, Ordering::Relaxed) {
+            let text = "ERR Background save already in progress";
+            return self.replies.error(&ReplyError::new(text));
+        }
+        self.in_background(Work::Save, "Background saving started");
+    }
+
     fn in_background(&mut self, work: Work, reply: &str) {
         let shared = std::sync::Arc::clone(&self.shared);
         tokio::spawn(async move {
@@ -119,9 +128,11 @@ impl Session {
                 Work::Save => shared.engine.sync().await,
                 Work::Compact => shared.engine.compact().await,
             };
-            if matches!(work, Work::Compact) {
-                shared.is_compacting.store(false, Ordering::Relaxed);
-            }
+            let is_going_on = match work {
+                Work::Save => &shared.is_saving,
+                Work::Compact => &shared.is_compacting,
+            };
+            is_going_on.store(false, Ordering::Relaxed);
             match (done, work) {
                 (Ok(()), Work::Save) => {
                     shared.last_save_s.store(unix_time().as_secs(), Ordering::Relaxed);

@@ -78,8 +78,9 @@ enum State {
 }
 
 /// Whether a connection goes on after a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Flow {
+    #[default]
     GoOn,
     Quit,
 }

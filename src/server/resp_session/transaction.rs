@@ -142,7 +142,7 @@ impl Session {
         self.execute_part(&mut execution, part).await;
         match execution.end {
             Some(End::TooMuch) => Flow::Quit,
-            _ => Flow::GoOn,
+            _ => execution.flow,
         }
     }
 
@@ -240,8 +240,10 @@ impl Session {
                     execution.has_written = true;
                     execution.watched.clear();
                 }
-                // No command that ends a connection is queued.
-                Box::pin(self.answer(command)).await;
+                let flow = Box::pin(self.answer(command)).await;
+                if flow == Flow::Quit {
+                    execution.flow = flow;
+                }
             }
         }
         let limit = self.shared.config.output_bytes_per_connection_max;
@@ -278,6 +280,8 @@ struct Execution {
     has_written: bool,
     /// Why nothing more is executed.
     end: Option<End>,
+    /// What becomes of the connection behind it: a client can end itself.
+    flow: Flow,
 }
 
 /// Why a transaction is not executed further.

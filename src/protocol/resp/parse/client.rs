@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::connection::client_name;
+use super::connection::{client_name, short};
 use crate::protocol::resp::arguments::{Arguments, is};
 use crate::protocol::resp::command::{
     ClientCommand, ClientFilter, ClientKind, Command, KillFilter, ReplyMode,
@@ -48,8 +48,7 @@ pub(crate) fn setinfo(mut arguments: Arguments) -> Parsed {
         let text = format!("ERR {name} cannot contain spaces, newlines or special characters.");
         return Err(ReplyError::from_text(text));
     }
-    // A copy, as it is kept for long.
-    client(ClientCommand::SetInfo { is_name, value: Bytes::copy_from_slice(&value) })
+    client(ClientCommand::SetInfo { is_name, value: short(&value)? })
 }
 
 pub(crate) fn list(mut arguments: Arguments) -> Parsed {

@@ -11,6 +11,9 @@ use crate::protocol::resp::replies::RespVersion;
 
 type Parsed = Result<Command, ReplyError>;
 
+/// How much a client says of itself, in bytes of each.
+const SAID_BYTES_MAX: usize = 1024;
+
 pub(crate) fn ping(mut arguments: Arguments) -> Parsed {
     match arguments.len() {
         0 | 1 => Ok(Command::Ping(arguments.next())),
@@ -73,7 +76,15 @@ pub(crate) fn hello(mut arguments: Arguments) -> Parsed {
 pub(super) fn client_name(name: Bytes) -> Result<Bytes, ReplyError> {
     let text = "ERR Client names cannot contain spaces, newlines or special characters.";
     match name.iter().all(u8::is_ascii_graphic) {
-        true => Ok(Bytes::copy_from_slice(&name)),
+        true => short(&name),
         false => Err(ReplyError::new(text)),
+    }
+}
+
+/// A copy of what a client says of itself, which is kept with it and in the slow log.
+pub(super) fn short(said: &[u8]) -> Result<Bytes, ReplyError> {
+    match said.len() <= SAID_BYTES_MAX {
+        true => Ok(Bytes::copy_from_slice(said)),
+        false => Err(ReplyError::new("ERR Names and versions of clients have at most 1024 bytes.")),
     }
 }
