@@ -31,7 +31,7 @@ pub(super) const EXPIRY_TRIES: u32 = 8;
 /// About how many bytes of values are held at the same time, but for those of a single step.
 const READ_BYTES: usize = 4 << 20;
 /// What goes over more bytes is not done where other connections wait for it.
-const BYTES_AT_ONCE: usize = 256 << 10;
+pub(super) const BYTES_AT_ONCE: usize = 256 << 10;
 /// A run ends when what it writes has so many bytes.
 const WRITE_BYTES: usize = 4 << 20;
 

@@ -9,13 +9,16 @@ use bytes::Bytes;
 use tokio::task::yield_now;
 
 use super::bounds::Bounds;
-use super::execute::{EXPIRY_TRIES, beside, expected, is_for_ever, value_bytes};
+use super::execute::{BYTES_AT_ONCE, EXPIRY_TRIES, beside, expected, is_for_ever, value_bytes};
 use super::step::{Needs, Replies, Step};
 use crate::batch::{Batch, Expected, Operation};
 use crate::engine::{KvsEngine, Write};
 use crate::error::{KvsError, Result};
 use crate::options::{BATCH_BYTES_MAX, Durability, OPERATION_BYTES};
 use crate::store::Versioned;
+
+/// What a step counts for where others wait, beside its values.
+const STEP_BYTES: usize = 256;
 
 /// A key that must be as it was when a client began to watch it: its version, none if it was
 /// absent.
@@ -65,14 +68,15 @@ pub(crate) async fn execute_as_one<S: Step>(
             return Err(too_large);
         }
         let seen: Vec<Expected> = read.iter().map(|found| expected(found.as_ref())).collect();
-        let bytes = value_bytes(&read);
         let mut draft = Draft::new(&keys, read);
-        let decided = beside(bytes, || draft.decide_all(steps, (now_ms, limit), replies, &bounds));
+        let decided = draft.decide_all(steps, (now_ms, limit), replies, &bounds).await;
         let marks = decided.inspect_err(|_| replies.bytes().truncate(before))?;
         let mut batch = requiring(watched);
         if !draft.written.is_empty() {
             // Where nothing is written, it is as of the moment of reading.
-            keys.iter().zip(seen).for_each(|(key, seen)| drop(batch.require(key, seen)));
+            for (key, seen) in keys.iter().zip(seen) {
+                batch.require(key, seen);
+            }
         }
         let moments = (now_ms, engine.now_ms());
         beside(draft.bytes, || draft.put(&mut batch, moments));
@@ -131,11 +135,11 @@ impl Draft {
     }
 
     /// Lets each step decide on what those before it have left. Where the reply of each begins is
-    /// the answer.
+    /// the answer. Others have their turns in between, where much is read and made.
     ///
     /// # Errors
     /// That it would read, answer or write more than a limit.
-    fn decide_all<S: Step>(
+    async fn decide_all<S: Step>(
         &mut self,
         steps: &[S],
         (now_ms, limit): (u64, usize),
@@ -145,20 +149,28 @@ impl Draft {
         let before = replies.bytes().len();
         let too_large = || KvsError::AnswerTooLarge { limit: bounds.answer_bytes_max };
         let (mut marks, mut keys) = (Vec::with_capacity(steps.len()), Vec::new());
+        let mut bytes_at_once = 0;
         for step in steps {
             marks.push(replies.bytes().len());
             keys.clear();
             step.reads(&mut keys);
             let own = self.read(&keys, step.needs(), limit).ok_or_else(too_large)?;
-            bounds.check_made(step.made_bytes(&own))?;
+            let made_bytes = step.made_bytes(&own);
+            bounds.check_made(made_bytes)?;
+            let bytes = value_bytes(&own).saturating_add(made_bytes);
             let mut decided = Batch::new();
-            step.decide(&own, now_ms, &mut decided, replies);
+            beside(bytes, || step.decide(&own, now_ms, &mut decided, replies));
             self.give_back(&keys, own);
             if replies.bytes().len() - before > limit {
                 return Err(too_large());
             }
             bounds.check(&decided)?;
-            decided.iter().for_each(|operation| self.apply(operation));
+            beside(bytes, || decided.iter().for_each(|operation| self.apply(operation)));
+            bytes_at_once += bytes.min(BYTES_AT_ONCE) + STEP_BYTES;
+            if bytes_at_once >= BYTES_AT_ONCE {
+                bytes_at_once = 0;
+                yield_now().await;
+            }
             if self.written.len() > 1 && self.bytes > BATCH_BYTES_MAX {
                 return Err(KvsError::BatchTooLarge { bytes: self.bytes, limit: BATCH_BYTES_MAX });
             }
