@@ -59,11 +59,7 @@ pub(crate) async fn execute_as_one<S: Step>(
         if !written.is_empty() {
             bounds.take_turn(&mut turn, written.iter().chain(&keys), tries).await;
         }
-        let read = match keys.as_slice() {
-            [] => Vec::new(),
-            keys if only_versions => engine.get_versions(keys).await?,
-            keys => engine.get_some(keys, limit).await?,
-        };
+        let read = read_all(engine, &keys, only_versions, limit).await?;
         if read.len() < keys.len() {
             return Err(too_large);
         }
@@ -106,6 +102,19 @@ pub(crate) async fn execute_as_one<S: Step>(
         }
         tries += 1;
         yield_now().await;
+    }
+}
+
+async fn read_all(
+    engine: &dyn KvsEngine,
+    keys: &[Bytes],
+    only_versions: bool,
+    limit: usize,
+) -> Result<Vec<Option<Versioned>>> {
+    match keys {
+        [] => Ok(Vec::new()),
+        keys if only_versions => engine.get_versions(keys).await,
+        keys => engine.get_some(keys, limit).await,
     }
 }
 

@@ -75,8 +75,8 @@ struct State {
 }
 
 impl History {
-    /// Whether there is a snapshot. Who holds the keydir's writer is not overtaken by a new one; who
-    /// reads one that has ended, and sees that here, sees it in the snapshot as well.
+    /// Whether there is a snapshot. Who holds the keydir's writer is not overtaken by a new one.
+    /// Who reads one that has ended, and sees that here, sees it in the snapshot as well.
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.is_active.load(Ordering::Acquire)

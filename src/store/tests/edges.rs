@@ -19,6 +19,7 @@ use crate::store::hash::KeyHash;
 use crate::store::hint::HEAD_BYTES;
 use crate::store::names;
 use crate::store::salvage::salvage_on;
+use crate::store::segment::HEADER_BYTES;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault, ReadFault};
@@ -331,4 +332,37 @@ fn what_a_mark_proves_is_not_recovered_again() {
     scene.set("b", "2");
     let recovered_bytes = scene.restart().store.stats().recovered_bytes;
     assert!((1..1000).contains(&recovered_bytes), "{recovered_bytes}");
+}
+
+#[test]
+fn a_lost_header_passes_for_no_crash() {
+    let scene = Scene::new();
+    ["a", "b"].iter().for_each(|key| scene.set(key, "old"));
+    scene.rotate();
+    scene.set("a", "new");
+    let second = scene.rotate();
+    scene.set("b", "new");
+    let third = *scene.store.segment_ids().last().unwrap();
+    scene.store.sync().unwrap();
+    let whole = scene.die();
+    // Of the second its records alone.
+    for lost in [&[(third, 0)][..], &[(second, HEADER_BYTES), (third, 0)]] {
+        let disk = whole.fork();
+        for (id, from) in lost {
+            let mut bytes = disk.bytes(&Scene::segment(*id)).unwrap();
+            let len = bytes.len().min(512);
+            bytes[*from..len].fill(0);
+            disk.set_bytes(&Scene::segment(*id), bytes);
+        }
+        let directory = Path::new(DIRECTORY);
+        let mut saved = 0;
+        let keep = &mut |batch: &Batch| {
+            saved += batch.len();
+            Ok(())
+        };
+        let report = salvage_on(Arc::new(disk), directory, START_MS, true, &mut |_| (), keep);
+        let report = report.unwrap();
+        assert_eq!((saved, report.stale_keys.len()), (0, 2), "{:?}", report.damage);
+        assert!(report.lost_bytes > 0);
+    }
 }

@@ -2,8 +2,8 @@
 //! budget, until that is spent; every failure names the seed that repeats it.
 //!
 //! `KVS_SEED` is the first seed (else it is random), `KVS_PROOF_SECONDS` the budget per test,
-//! `KVS_PROOF_PERCENT` how much of the floors will do (100), `KVS_LEDGER` a file that gets a line of
-//! JSON per test, `KVS_COMMIT` the commit for that line.
+//! `KVS_PROOF_PERCENT` how much of the floors will do (100), `KVS_LEDGER` a file that gets a line
+//! of JSON per test, `KVS_COMMIT` the commit for that line.
 
 use std::env;
 use std::fs::OpenOptions;

@@ -20,7 +20,6 @@ use crate::store::names;
 use crate::store::record::Record;
 use crate::store::salvage::{SalvageReport, salvage, salvage_on};
 use crate::store::scan::Scan;
-use crate::store::segment::HEADER_BYTES;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault, ReadFault};
 use crate::store::verify::{VerifyReport, verify_on};
@@ -306,33 +305,6 @@ fn a_header_that_cannot_be_read_costs_its_page() {
     assert!(!lost.is_empty());
     assert_eq!(places(&report.damage), [(&*path, 0, true), (&*path, 48, true)]);
     assert_eq!(places(&verify(two.disk.clone()).unwrap().damage), [(&*path, 0, true)]);
-}
-
-#[test]
-fn a_lost_header_passes_for_no_crash() {
-    let scene = Scene::new();
-    ["a", "b"].iter().for_each(|key| scene.set(key, "old"));
-    scene.rotate();
-    scene.set("a", "new");
-    let second = scene.rotate();
-    scene.set("b", "new");
-    let third = *scene.store.segment_ids().last().unwrap();
-    scene.store.sync().unwrap();
-    let whole = scene.die();
-    // Of the second its records alone.
-    for lost in [&[(third, 0)][..], &[(second, HEADER_BYTES), (third, 0)]] {
-        let disk = whole.fork();
-        for (id, from) in lost {
-            let mut bytes = disk.bytes(&Scene::segment(*id)).unwrap();
-            let len = bytes.len().min(512);
-            bytes[*from..len].fill(0);
-            disk.set_bytes(&Scene::segment(*id), bytes);
-        }
-        let Salvaged { report, saved, .. } = salvage_from(disk, true).unwrap();
-        assert_same(&saved, &Model::new());
-        assert_eq!(report.stale_keys.len(), 2, "{:?}", report.damage);
-        assert!(report.lost_bytes > 0);
-    }
 }
 
 #[test]
