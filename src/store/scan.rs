@@ -398,6 +398,9 @@ mod tests {
             let found = scan(&*file).next().unwrap().is_some();
             assert_eq!(found, is_whole, "{count} records, {bytes} bytes");
         }
+        let batch = Record::Batch { seq: 1, count: 1, bytes };
+        let (file, _) = segment(&[batch, Record::Remove { seq: 2, key: b"a" }]);
+        assert!(scan(&*file).next().unwrap().is_none(), "a record of another write");
     }
 
     #[test]
