@@ -140,6 +140,12 @@ impl Core {
         if !outputs.is_empty() {
             self.sync_names()?;
         }
+        // Of what was dropped, nothing was superseded by a later write than this: who publishes has
+        // the lock of the log. It comes first, so that it is durable and for others to read.
+        let mut floor = {
+            let _log = lock(&self.log);
+            self.retained_floor()
+        };
         if !kvs_bug!("drop_before_log_sync") {
             self.sync_log()?;
         }
@@ -150,7 +156,10 @@ impl Core {
         if !kvs_bug!("post_after_manifest") {
             self.post_notice()?;
         }
-        let (floor, compacted_seq) = (self.retained_floor(), max_seq(inputs));
+        if kvs_bug!("floor_after_notice") {
+            floor = self.retained_floor();
+        }
+        let compacted_seq = max_seq(inputs);
         self.change_manifest(|manifest| {
             manifest.segments.retain(|named| inputs.iter().all(|input| input.id != named.id()));
             manifest.segments.extend(outputs.iter().map(|output| Named {

@@ -31,7 +31,7 @@ macro_rules! test {
 }
 
 /// Each bug, with checks of which each must catch it.
-const BUGS: [(&str, &[Check]); 43] = [
+const BUGS: [(&str, &[Check]); 44] = [
     (
         "acknowledge_before_sync",
         &[
@@ -92,6 +92,7 @@ const BUGS: [(&str, &[Check]); 43] = [
             test!(named::a_tombstone_outlives_the_older_set_in_another_segment),
         ],
     ),
+    ("floor_after_notice", &[test!(reader_backups::a_backup_has_every_write_up_to_its_seq)]),
     (
         "forget_compacted_seq",
         &[

@@ -8,7 +8,7 @@ use std::thread;
 
 use super::backups::{BACKUP, restored};
 use super::reader::{Interrupted, post, reader, reader_at, reader_in};
-use super::scene::{Scene, contents, model};
+use super::scene::{Moment, Scene, contents, model};
 use super::workload::DIRECTORY;
 use crate::batch::Batch;
 use crate::error::{KvsError, Result};
@@ -156,6 +156,22 @@ fn what_went_before_it_was_linked_is_copied() {
     scene.store.compact().unwrap();
     assert_eq!(taken(&reader.backup(BACKUP).unwrap()), (0, 0, 2));
     assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("a", "1")]));
+}
+
+/// What a compaction says of the history that it has dropped is true of what others may read.
+#[test]
+pub fn a_backup_has_every_write_up_to_its_seq() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    scene.set("a", "2");
+    let sealed = scene.rotate();
+    let last = scene.store.set("b", "1").unwrap().seq;
+    let store = scene.store.clone();
+    scene.at(Moment::Posted, move || store.set("late", "1").map(drop).unwrap());
+    scene.compact(&[sealed]);
+    let report = reader(&scene.disk).unwrap().backup(BACKUP).unwrap();
+    assert_eq!(report.seq, last);
+    assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("a", "2"), ("b", "1")]));
 }
 
 #[test]

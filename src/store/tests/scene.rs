@@ -20,7 +20,7 @@ use crate::store::{Environment, Store};
 /// What a store holds.
 pub type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Called once, before the call that it waits for (after it, where that is refused).
+/// Called once, before the call that it waits for; after it, where it has been refused or posted.
 type Hook = Box<dyn FnOnce() + Send>;
 
 /// A call that can be waited for.
@@ -34,17 +34,37 @@ pub enum Moment {
     Refused,
     /// A file gets a second name.
     Link,
+    /// A notice has been posted.
+    Posted,
 }
 
 /// A disk that calls back.
 struct Watched {
     disk: SimDisk,
-    hook: Mutex<Option<(Moment, Hook)>>,
+    hook: Arc<Awaited>,
 }
 
-impl Watched {
+/// What is called back, and when.
+#[derive(Default)]
+struct Awaited(Mutex<Option<(Moment, Hook)>>);
+
+/// A lock that calls back.
+struct WatchedLock {
+    lock: Box<dyn DiskLock>,
+    hook: Arc<Awaited>,
+}
+
+impl DiskLock for WatchedLock {
+    fn write(&self, contents: &[u8]) -> io::Result<()> {
+        self.lock.write(contents)?;
+        self.hook.reached(Moment::Posted);
+        Ok(())
+    }
+}
+
+impl Awaited {
     fn reached(&self, moment: Moment) {
-        let mut hook = self.hook.lock().unwrap();
+        let mut hook = self.0.lock().unwrap();
         if hook.as_ref().is_some_and(|(wanted, _)| *wanted == moment) {
             let (_, call) = hook.take().unwrap();
             drop(hook);
@@ -71,28 +91,29 @@ impl Disk for Watched {
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.reached(Moment::Link);
+        self.hook.reached(Moment::Link);
         self.disk.link(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         if path.extension().is_some_and(|extension| extension == "seg") {
-            self.reached(Moment::Unlink);
+            self.hook.reached(Moment::Unlink);
         }
         self.disk.remove(path)
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.reached(Moment::SyncDir);
+        self.hook.reached(Moment::SyncDir);
         self.disk.sync_dir(directory)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         let lock = self.disk.lock(path)?;
         if lock.is_none() {
-            self.reached(Moment::Refused);
+            self.hook.reached(Moment::Refused);
         }
-        Ok(lock)
+        let watched = |lock| WatchedLock { lock, hook: Arc::clone(&self.hook) };
+        Ok(lock.map(|lock| -> Box<dyn DiskLock> { Box::new(watched(lock)) }))
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
@@ -143,7 +164,7 @@ impl Scene {
     }
 
     fn opened(disk: SimDisk, clock: &Arc<SetClock>, seed: u64, options: &Options) -> Result<Scene> {
-        let watched = Arc::new(Watched { disk: disk.clone(), hook: Mutex::new(None) });
+        let watched = Arc::new(Watched { disk: disk.clone(), hook: Arc::default() });
         let environment = Environment {
             disk: Arc::<Watched>::clone(&watched),
             clock: Arc::<SetClock>::clone(clock),
@@ -156,7 +177,7 @@ impl Scene {
 
     /// Calls this before the next call of that kind.
     pub fn at(&self, moment: Moment, call: impl FnOnce() + Send + 'static) {
-        *self.watched.hook.lock().unwrap() = Some((moment, Box::new(call)));
+        *self.watched.hook.0.lock().unwrap() = Some((moment, Box::new(call)));
     }
 
     /// Sets a key, not synced.
