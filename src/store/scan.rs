@@ -370,6 +370,33 @@ mod tests {
     }
 
     #[test]
+    fn a_scan_says_why_it_has_ended() {
+        let remove = Record::Remove { seq: 1, key: b"a" };
+        let (_, starts) = segment(&[remove, remove]);
+        let stamped = |record, change: fn(&mut [u8])| {
+            let mut bytes = Vec::new();
+            record::encode(&mut bytes, &record);
+            change(&mut bytes);
+            record::stamp(&mut bytes, SALT, starts[1]);
+            bytes
+        };
+        let seal = stamped(Record::Seal { records: 1, min_seq: 1, max_seq: 1 }, |_| ());
+        let nonsense = stamped(remove, |bytes| bytes[record::HEAD] = 0xff);
+        for (at, damage, reason) in [
+            (0, &seal[..], "the seal is not at its end"),
+            (4, &[0; 4], "no record with a valid length"),
+            (0, b"xxxx", "the checksum does not match"),
+            (0, &nonsense, "the checksum matches, but the record cannot be decoded"),
+        ] {
+            let (file, _) = segment(&[remove, remove, remove, remove]);
+            write_all_at(&*file, damage, starts[1] + at).unwrap();
+            let mut scan = scan(&*file);
+            while scan.next().unwrap().is_some() {}
+            assert_eq!(scan.reason(), reason);
+        }
+    }
+
+    #[test]
     fn nothing_is_behind_a_seal() {
         let seal = Record::Seal { records: 1, min_seq: 1, max_seq: 1 };
         let (file, starts) = segment(&[Record::Remove { seq: 1, key: b"a" }, seal, seal]);

@@ -265,9 +265,11 @@ fn run_compaction(core: &Core) {
             // In a large store, so rarely that it takes a twentieth of a processor at most.
             next_sweep = Instant::now() + REST.max(20 * start.elapsed());
         }
+        let is_over = core.space.is_over.load(Ordering::Acquire);
         let worked = core.compact_step(&mut pace(core));
         core.note_space();
-        core.set_stuck(!matches!(worked, Ok(true)));
+        // That it had nothing to do before there was too much says nothing.
+        core.set_stuck(worked.is_err() || is_over && matches!(worked, Ok(false)));
         let woken = match worked {
             Ok(true) => rest(core, Duration::ZERO, |_| None),
             Ok(false) => rest(core, REST, |rung| {
