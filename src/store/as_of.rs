@@ -202,7 +202,7 @@ impl Core {
         let Some(ordered) = &self.ordered else {
             return Ok(());
         };
-        self.forget_keys(ordered.take_removed(self.history.oldest()))
+        self.forget_keys(ordered.take_removed(|| self.history.oldest()))
     }
 
     /// Takes keys out of the ordered index that were removed, unless they have come again.

@@ -73,6 +73,8 @@ struct Destination<'a> {
     shelf: &'a Shelf,
     directory: &'a Path,
     report: BackupReport,
+    /// Files that wait for their names, and those: an earlier backup needs what has them now.
+    late: Vec<(PathBuf, PathBuf)>,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -164,6 +166,7 @@ pub(crate) fn back_up(
     for (segment, end) in &copied {
         destination.take_beginning(segment, *end)?;
     }
+    destination.name_late()?;
     let disk = destination.disk();
     let synced = disk.sync_dir(directory);
     synced.map_err(|error| KvsError::io("sync", directory, error))?;
@@ -207,7 +210,8 @@ impl<'a> Destination<'a> {
             super::disk::replace(disk, directory, mark, b"a backup of kvs: see kvs restore\n")?;
             disk.sync_dir(directory).map_err(io("sync"))?;
         }
-        Ok(Destination { shelf, directory, report: BackupReport::default(), _lock: lock })
+        let (report, late) = (BackupReport::default(), Vec::new());
+        Ok(Destination { shelf, directory, report, late, _lock: lock })
     }
 
     fn disk(&self) -> &dyn Disk {
@@ -336,24 +340,61 @@ impl<'a> Destination<'a> {
     }
 
     /// Gives a new file the name of its segment, if it is whole: an earlier backup may have the
-    /// beginning of that segment under it.
-    fn name(&self, new: &Path, segment: &Segment, end: u64) -> Result<()> {
+    /// beginning of that segment under it. If that one has something else there, which the store
+    /// lost with the power since, it gets the name when all files are there.
+    fn name(&mut self, new: &Path, segment: &Segment, end: u64) -> Result<()> {
         if let Err(error) = self.check(new, segment, end) {
             // It would hold disk space that the store gives back.
             let _ = self.disk().remove(new);
             return Err(error);
         }
         let path = self.path_of(segment);
-        self.disk().rename(new, &path).map_err(|error| KvsError::io("rename", &path, error))
+        if !self.contradicts(&path, new)? {
+            return self.rename(new, &path);
+        }
+        let late = self.directory.join(names::late_segment(segment.id));
+        self.rename(new, &late)?;
+        self.late.push((late, path));
+        Ok(())
     }
 
-    /// Removes the segments of an earlier backup that are not in this one.
+    /// Whether a file is there that is neither the beginning of this one nor the other way round.
+    fn contradicts(&self, path: &Path, new: &Path) -> Result<bool> {
+        let open = |path| self.disk().open(path, Access::Read);
+        let there = match open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            there => there.map_err(|error| KvsError::io("open", path, error))?,
+        };
+        let is_beginning = open(new).and_then(|new| {
+            let len = new.len()?.min(there.len()?);
+            is_same(&*there, &*new, len)
+        });
+        // What cannot be read is of use to nobody.
+        Ok(!is_beginning.unwrap_or(true))
+    }
+
+    /// Gives the files their names that wait for them.
+    fn name_late(&mut self) -> Result<()> {
+        std::mem::take(&mut self.late).iter().try_for_each(|(late, path)| self.rename(late, path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.disk().rename(from, to).map_err(|error| KvsError::io("rename", to, error))
+    }
+
+    /// Removes the segments of an earlier backup that are not in this one, and what one that died
+    /// has left.
     fn remove_others(&self, manifest: &Manifest) -> Result<()> {
         let list = self.disk().list(self.directory);
         let list = list.map_err(|error| KvsError::io("list", self.directory, error))?;
         let is_named = |id| manifest.segments.iter().any(|named: &Named| named.id() == id);
         for name in list {
-            if matches!(names::parse(&name), Name::Segment(id) if !is_named(id)) {
+            let is_left = match names::parse(&name) {
+                Name::Segment(id) => !is_named(id),
+                Name::New => true,
+                Name::Hint(_) | Name::Other => false,
+            };
+            if is_left {
                 // What stays does no harm: nothing names it.
                 let _ = self.disk().remove(&self.directory.join(&name));
             }

@@ -11,33 +11,44 @@ use std::sync::atomic::Ordering;
 use super::core::Core;
 use super::disk::{Access, Disk};
 use super::names::{self, Name};
+use super::sync::lock;
 use crate::error::{KvsError, Result};
 
-/// Removes the ballast; if there is none, the hints. False: there were none either.
-pub(crate) fn make_room(disk: &dyn Disk, directory: &Path) -> bool {
+/// What was given up to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    Ballast,
+    Hints,
+}
+
+/// Removes the ballast; if there is none, the hints. None: there were none either.
+pub(crate) fn make_room(disk: &dyn Disk, directory: &Path) -> Option<Room> {
     if disk.remove(&directory.join(names::BALLAST)).is_ok() {
-        return true;
+        return Some(Room::Ballast);
     }
     let found = disk.list(directory).unwrap_or_default();
     let hints = found.iter().filter(|name| matches!(names::parse(name), Name::Hint(_)));
-    hints.filter(|name| disk.remove(&directory.join(name)).is_ok()).count() > 0
+    let removed = hints.filter(|name| disk.remove(&directory.join(name)).is_ok()).count();
+    (removed > 0).then_some(Room::Hints)
 }
 
 impl Core {
     /// Whether the disk was too full for the ballast when last looked at.
     pub(crate) fn is_ballast_missing(&self) -> bool {
-        self.options.ballast_bytes > 0 && !self.has_ballast.load(Ordering::Acquire)
+        self.options.ballast_bytes > 0 && !*lock(&self.has_ballast)
     }
 
     /// Gives the ballast up, or the hints. False: there is nothing left to give up.
     pub(crate) fn release_ballast(&self) -> bool {
-        let had_ballast = self.has_ballast.swap(false, Ordering::AcqRel);
-        let released = make_room(&*self.shelf.disk, &self.shelf.directory);
-        if released && !had_ballast {
+        // Held until it is gone: nobody makes it at the same time.
+        let mut has_ballast = lock(&self.has_ballast);
+        *has_ballast = false;
+        let room = make_room(&*self.shelf.disk, &self.shelf.directory);
+        if room == Some(Room::Hints) {
             let segments = self.segments.all();
             segments.iter().for_each(|it| it.hinted.store(false, Ordering::Relaxed));
         }
-        released
+        room.is_some()
     }
 
     /// Runs work that makes room; while the disk is too full for it, again without the ballast.
@@ -53,7 +64,8 @@ impl Core {
     /// Makes the ballast, if it is missing and there is room for it.
     pub(crate) fn restore_ballast(&self) -> Result<()> {
         let bytes = self.options.ballast_bytes;
-        if bytes == 0 || self.has_ballast.load(Ordering::Acquire) {
+        let mut has_ballast = lock(&self.has_ballast);
+        if bytes == 0 || *has_ballast {
             return Ok(());
         }
         let path = self.shelf.path(names::BALLAST);
@@ -70,7 +82,7 @@ impl Core {
         let file = file.map_err(io("open"))?;
         match file.allocate(0, bytes) {
             Ok(()) => {
-                self.has_ballast.store(true, Ordering::Release);
+                *has_ballast = true;
                 Ok(())
             }
             Err(error) => {

@@ -152,10 +152,13 @@ impl Time {
         self.intended_ms.fetch_max(floor_ms, Ordering::AcqRel);
     }
 
-    /// The disk has this floor.
+    /// The disk has this floor. If it comes so late that it may have been later already without a
+    /// horizon, it stays without: time is not to go back.
     pub(crate) fn move_horizon(&self, floor_ms: u64) {
         self.horizon_ms.fetch_max(floor_ms, Ordering::AcqRel);
-        self.is_unbounded.store(false, Ordering::Release);
+        if self.now_ms().saturating_add(AHEAD_MIN_MS) <= floor_ms || kvs_bug!("late_horizon") {
+            self.is_unbounded.store(false, Ordering::Release);
+        }
     }
 
     /// Whether expiry goes by the clock alone.

@@ -69,7 +69,7 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) random: Random,
     /// Whether the ballast is there.
-    pub(crate) has_ballast: AtomicBool,
+    pub(crate) has_ballast: Mutex<bool>,
     /// Whether threads do the background work.
     pub(crate) background: bool,
     pub(crate) bell: Bell,
@@ -250,9 +250,7 @@ impl Core {
         let log = lock(&self.log);
         let readable = self.readable(&log)?;
         drop(log);
-        self.post(readable).inspect_err(|_| {
-            self.board.fall_behind();
-        })
+        self.post(readable).inspect_err(|_| self.ring_for_readers())
     }
 
     /// As `post_notice`, for those who have the lock of the log.

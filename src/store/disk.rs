@@ -116,13 +116,9 @@ pub fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> i
 
 /// Makes the name of a directory durable, in the one above.
 pub fn sync_name(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    match directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => {
-            let synced = disk.sync_dir(parent);
-            synced.map_err(|error| KvsError::io("sync", parent, error))
-        }
-        None => Ok(()),
-    }
+    let Some(parent) = directory.parent() else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    disk.sync_dir(parent).map_err(|error| KvsError::io("sync", parent, error))
 }
 
 /// Copies bytes of a file, all of which must be there, to an offset of another.

@@ -88,6 +88,18 @@ pub(crate) enum Look {
     End,
 }
 
+/// The seq of the last write, and the one up to which compaction went before it.
+fn end_now(log: &impl Published) -> (u64, u64) {
+    loop {
+        let base = log.compacted_seq();
+        let seq = log.published_seq();
+        // Otherwise compaction has gone through later writes by now: some of them may be missing.
+        if log.compacted_seq() <= seq.max(base) || kvs_bug!("watch_from_compacted") {
+            return (seq, log.compacted_seq());
+        }
+    }
+}
+
 /// A place in a log, and what comes behind it.
 pub(crate) struct Feed {
     prefix: Vec<u8>,
@@ -109,8 +121,7 @@ impl Feed {
         after: Option<u64>,
         prefix: impl AsRef<[u8]>,
     ) -> Result<Feed> {
-        let seq = after.unwrap_or_else(|| log.published_seq());
-        let base = after.map_or_else(|| log.compacted_seq(), |_| 0);
+        let (seq, base) = after.map_or_else(|| end_now(log), |seq| (seq, 0));
         let (prefix, ahead) = (prefix.as_ref().to_vec(), VecDeque::new());
         let feed = Feed { prefix, seq, begun_seq: seq, base, place: None, ahead };
         feed.check_history(log, seq)?;

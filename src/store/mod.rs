@@ -219,6 +219,8 @@ impl Store {
         }
         disk.create_dir(directory).map_err(|error| KvsError::io("create", directory, error))?;
         let lock: Arc<dyn DiskLock> = notice::lock_directory(&*disk, directory)?.into();
+        // Once more: a backup may have been made there meanwhile.
+        recovery::refuse_backup(&*disk, directory)?;
         let core = Core::open(directory, options, &environment, Arc::downgrade(&lock))?;
         let core = Arc::new(core);
         let threads = if environment.background { worker::start(&core)? } else { Vec::new() };

@@ -18,6 +18,8 @@ pub(crate) const BALLAST: &str = "BALLAST";
 pub(crate) const BACKUP: &str = "BACKUP";
 /// A file of a backup, before it has its name.
 pub(crate) const BACKUP_NEW: &str = "BACKUP.new";
+/// What a file of a backup is called that waits for its name begins with this.
+const BACKUP_LATE: &str = "BACKUP.";
 /// Two files that each database of sled has.
 pub(crate) const SLED_CONF: &str = "conf";
 pub(crate) const SLED_DB: &str = "db";
@@ -52,6 +54,11 @@ pub(crate) fn hint(id: SegmentId) -> String {
     format!("{id}.hint")
 }
 
+/// The name of a segment in a backup as long as another file has its own.
+pub(crate) fn late_segment(id: SegmentId) -> String {
+    format!("{BACKUP_LATE}{id}")
+}
+
 /// The name, inside the quarantine, of what was cut off a segment at an offset.
 pub(crate) fn quarantined(id: SegmentId, offset: u64) -> String {
     format!("{id}.seg.{offset}")
@@ -63,7 +70,8 @@ pub(crate) fn parse(name: &str) -> Name {
     let id = |stem: &str| {
         stem.parse().ok().map(SegmentId).filter(|id: &SegmentId| id.to_string() == stem)
     };
-    if [MANIFEST_NEW, ENGINE_NEW, BACKUP_NEW].contains(&name) {
+    let is_late = name.strip_prefix(BACKUP_LATE).and_then(id).is_some();
+    if is_late || [MANIFEST_NEW, ENGINE_NEW, BACKUP_NEW].contains(&name) {
         return Name::New;
     }
     if let Some(id) = name.strip_suffix(".seg").and_then(id) {
@@ -95,13 +103,14 @@ pub(crate) fn is_of_sled(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, SegmentId, hint, parse, segment};
+    use super::{Name, SegmentId, hint, late_segment, parse, segment};
 
     #[test]
     fn names_are_parsed_as_they_are_formatted() {
         for id in [SegmentId(1), SegmentId(9_999_999_999), SegmentId(u64::MAX)] {
             assert_eq!(parse(&segment(id)), Name::Segment(id));
             assert_eq!(parse(&hint(id)), Name::Hint(id));
+            assert_eq!(parse(&late_segment(id)), Name::New);
         }
         let others = [
             "1.seg",

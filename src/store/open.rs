@@ -42,7 +42,9 @@ impl Core {
         let disk = &*environment.disk;
         let begin_us = environment.clock.steady_us();
         let mut opened = Core::try_open(directory, options, environment, &lock);
-        while matches!(opened, Err(KvsError::DiskFull { .. })) && make_room(disk, directory) {
+        while matches!(opened, Err(KvsError::DiskFull { .. }))
+            && make_room(disk, directory).is_some()
+        {
             opened = Core::try_open(directory, options, environment, &lock);
         }
         let took_us = environment.clock.steady_us().saturating_sub(begin_us);
@@ -164,7 +166,7 @@ impl Core {
             space: Space::new(&loaded),
             counters: Counters::new(recovered.recovered_bytes, recovered.truncated_bytes),
             random,
-            has_ballast: AtomicBool::new(false),
+            has_ballast: Mutex::new(false),
             background: environment.background,
             bell: Bell::default(),
             board,
@@ -277,7 +279,7 @@ fn replace_manifest(shelf: &Shelf, manifest: &Manifest, segments: &Segments) -> 
         match manifest.replace(&*shelf.disk, &shelf.directory) {
             Ok(()) => return Ok(true),
             Err(ReplaceError { error: KvsError::DiskFull { .. }, uncertain: false }) => {
-                if !make_room(&*shelf.disk, &shelf.directory) {
+                if make_room(&*shelf.disk, &shelf.directory).is_none() {
                     return Ok(false);
                 }
                 // Perhaps the hints are gone now.

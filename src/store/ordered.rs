@@ -241,8 +241,10 @@ impl Ordered {
     }
 
     /// The keys that `remove_later` was told of, and that no snapshot from `oldest` on may see.
-    pub(crate) fn take_removed(&self, oldest: u64) -> Vec<Box<[u8]>> {
+    /// That is asked when nobody can tell of further ones, which another snapshot might see.
+    pub(crate) fn take_removed(&self, oldest: impl FnOnce() -> u64) -> Vec<Box<[u8]>> {
         let mut removed = lock(&self.removed);
+        let oldest = oldest();
         let taken = removed.keys.extract_if(.., |_, until| *until <= oldest);
         let taken: Vec<Box<[u8]>> = taken.map(|(key, _)| key).collect();
         let bytes: u64 = taken.iter().map(|key| key.len() as u64 + REMOVED_BYTES).sum();

@@ -104,7 +104,7 @@ pub(crate) fn restore_on(
     progress: &mut dyn FnMut(Progress),
     write: &mut dyn FnMut(&Batch) -> Result<()>,
 ) -> Result<RestoreReport> {
-    let (manifest, sources) = read_backup(disk, from)?;
+    let (manifest, sources) = read_backup(&disk, from)?;
     // A backup that died before it named its last segments anew has more in them than it is of.
     let mut upto = to_seq.unwrap_or(u64::MAX).min(manifest.reserved_seq.saturating_sub(1));
     if kvs_bug!("restore_beyond_seq") {
@@ -144,12 +144,32 @@ pub(crate) fn restore_on(
     Ok(report)
 }
 
-/// Reads everything that a backup names, and finds it whole.
-fn read_backup(disk: Arc<dyn Disk>, from: &Path) -> Result<(Manifest, Vec<Source>)> {
-    let not_a_store = || KvsError::NotAStore { path: from.to_owned() };
-    let manifest = Manifest::load(&*disk, from)?.ok_or_else(not_a_store)?;
+/// Reads everything that a backup names, and finds it whole. If it is brought up to date
+/// meanwhile, what it names then.
+fn read_backup(disk: &Arc<dyn Disk>, from: &Path) -> Result<(Manifest, Vec<Source>)> {
+    let named = || {
+        let manifest = Manifest::load(&**disk, from)?;
+        manifest.ok_or_else(|| KvsError::NotAStore { path: from.to_owned() })
+    };
+    let mut manifest = named()?;
+    loop {
+        let read = read_named(disk, from, manifest.clone());
+        let now = if read.is_err() { named()? } else { manifest.clone() };
+        if now == manifest {
+            return read;
+        }
+        manifest = now;
+    }
+}
+
+/// Reads everything that this manifest of a backup names.
+fn read_named(
+    disk: &Arc<dyn Disk>,
+    from: &Path,
+    manifest: Manifest,
+) -> Result<(Manifest, Vec<Source>)> {
     let options = Options::new().read_path(ReadPath::Pread);
-    let shelf = Shelf::new(disk, from, manifest.store_id, &options);
+    let shelf = Shelf::new(Arc::clone(disk), from, manifest.store_id, &options);
     let segments = Segments::new();
     let recovered = recover(&shelf, manifest, &|| segments.claim_number(), Role::Reader(None))?;
     Ok((recovered.manifest, recovered.sources))

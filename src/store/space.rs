@@ -90,6 +90,8 @@ impl Core {
 
     /// Lets go of what need not be retained any more.
     pub(crate) fn trim_retained(&self) {
+        // So that no number of a segment is another's before it is counted.
+        let _pin = self.pins.pin();
         let uncount = |old: Superseded| self.count_retained(old.location, old.len, false);
         self.retained.trim(uncount);
     }

@@ -61,6 +61,8 @@ impl Store {
         core.check_open()?;
         let feed = Feed::new(&*core, after, prefix)?;
         core.watches.fetch_add(1, Ordering::SeqCst);
+        // A commit that has not seen this watch is published when its lock is free.
+        drop(lock(&core.log));
         Ok(Watch { core, feed })
     }
 }

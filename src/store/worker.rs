@@ -57,7 +57,8 @@ impl Core {
         let _compaction = lock(&self.compaction);
         self.check_writable()?;
         self.unlink_buried();
-        self.forget_removed_keys()?;
+        // A key that cannot be read is no reason not to compact.
+        self.forget_removed_keys().unwrap_or_else(|error| self.report(&error));
         let is_urgent = self.space.is_over.load(Ordering::Relaxed);
         match if is_urgent { Ok(false) } else { self.write_hint() } {
             Ok(true) => return Ok(true),

@@ -1,21 +1,21 @@
 //! Backups: of one moment, while writes go on, and whole or not there.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::clock::START_MS;
-use super::reader::reader_in;
+use super::reader::{Interrupted, reader_in};
 use super::scene::{Model, Moment, Scene, contents, model};
 use crate::batch::{Batch, Operation};
 use crate::error::{KvsError, Result};
 use crate::options::{Durability, Options};
 use crate::store::disk::Disk;
-use crate::store::names::{self, SegmentId};
+use crate::store::names::{self, Name, SegmentId};
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::CrashPlan;
-use crate::store::sim_disk::fault::{Failure, Fault};
+use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
 use crate::store::sim_disk::state::Rng;
 use crate::store::{Store, restore, restore::restore_on};
 
@@ -29,6 +29,10 @@ pub fn restored(disk: &SimDisk, to_seq: Option<u64>) -> Result<Model> {
 
 /// The seq of a backup, or the one that was asked for, and what it holds then.
 pub fn restored_with_seq(disk: &SimDisk, to_seq: Option<u64>) -> Result<(u64, Model)> {
+    restored_from(Arc::new(disk.clone()), to_seq)
+}
+
+fn restored_from(disk: Arc<dyn Disk>, to_seq: Option<u64>) -> Result<(u64, Model)> {
     let mut found = Model::new();
     let mut write = |batch: &Batch| {
         for operation in batch.iter() {
@@ -38,8 +42,7 @@ pub fn restored_with_seq(disk: &SimDisk, to_seq: Option<u64>) -> Result<(u64, Mo
         }
         Ok(())
     };
-    let (disk, from) = (Arc::new(disk.clone()), Path::new(BACKUP));
-    let report = restore_on(disk, from, to_seq, START_MS, &mut |_| (), &mut write)?;
+    let report = restore_on(disk, Path::new(BACKUP), to_seq, START_MS, &mut |_| (), &mut write)?;
     Ok((report.seq, found))
 }
 
@@ -347,4 +350,66 @@ fn a_backup_is_of_one_moment_while_writes_go_on() {
         }
         done.store(true, Ordering::Relaxed);
     });
+}
+
+/// The store lost with the power what the first backup has; the second one fails.
+#[test]
+pub fn a_backup_that_fails_leaves_what_only_the_one_before_has() {
+    for kind in [CallKind::Create, CallKind::Write, CallKind::Sync] {
+        let scene = Scene::new();
+        scene.set_durably("a", "1").unwrap();
+        scene.set("lost", "1");
+        scene.store.backup(BACKUP).unwrap();
+        let scene = scene.lose_power();
+        scene.set("b", "1");
+        scene.rotate();
+        scene.set("c", "1");
+        let kind = Some(kind);
+        scene.disk.set_fault(Fault { kind, after: 0, failure: Failure::Eio, forever: false });
+        assert!(scene.store.backup(BACKUP).is_err(), "{kind:?}");
+        assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("a", "1"), ("lost", "1")]));
+        scene.store.backup(BACKUP).unwrap();
+        let now = model(&[("a", "1"), ("b", "1"), ("c", "1")]);
+        assert_eq!(restored(&scene.disk, None).unwrap(), now);
+        let names = scene.disk.list(Path::new(BACKUP)).unwrap();
+        assert!(!names.iter().any(|name| names::parse(name) == Name::New), "{names:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_becomes_a_backup_while_its_lock_is_waited_for_is_not_opened() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    scene.disk.create_dir(Path::new(BACKUP)).unwrap();
+    let lock = scene.disk.lock(&Path::new(BACKUP).join(names::LOCK)).unwrap();
+    let store = scene.store.clone();
+    scene.at(Moment::Refused, move || {
+        drop(lock);
+        store.backup(BACKUP).unwrap();
+    });
+    let opened = scene.open_in(BACKUP);
+    assert!(matches!(opened, Err(KvsError::IsABackup { .. })), "{opened:?}");
+    assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("a", "1")]));
+}
+
+#[test]
+fn what_is_brought_up_to_date_while_it_is_restored_is_restored_as_it_is_then() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    scene.rotate();
+    scene.set("b", "1");
+    scene.store.backup(BACKUP).unwrap();
+    let store = scene.store.clone();
+    let mut is_first = true;
+    let before_open = move || {
+        if std::mem::take(&mut is_first) {
+            store.set("c", "1").unwrap();
+            store.compact().unwrap();
+            store.backup(BACKUP).unwrap();
+        }
+    };
+    let before_open = Mutex::new(Box::new(before_open) as Box<dyn FnMut() + Send>);
+    let disk = Interrupted { disk: scene.disk.clone(), before_open };
+    let (_, found) = restored_from(Arc::new(disk), None).unwrap();
+    assert_eq!(found, model(&[("a", "1"), ("b", "1"), ("c", "1")]));
 }

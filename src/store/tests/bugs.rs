@@ -31,7 +31,7 @@ macro_rules! test {
 }
 
 /// Each bug, with checks of which each must catch it.
-const BUGS: [(&str, &[Check]); 44] = [
+const BUGS: [(&str, &[Check]); 46] = [
     (
         "acknowledge_before_sync",
         &[
@@ -111,6 +111,7 @@ const BUGS: [(&str, &[Check]); 44] = [
     ),
     ("ignore_marks_beyond", &[test!(sequences::damage_below_a_mark_is_no_torn_tail)]),
     ("ignore_snapshots", &[test!(snapshots::what_a_snapshot_sees_outlives_its_compaction)]),
+    ("late_horizon", &[test!(expiry::time_does_not_go_back_when_a_horizon_comes_late)]),
     ("move_unconditionally", &[test!(named::a_set_during_a_compaction_is_not_undone_by_it)]),
     ("no_clock_floor", &[test!(expiry::nothing_is_seen_to_expire_before_the_disk_knows_the_time)]),
     ("no_seq_reserve", &[test!(sequences::a_seq_is_given_once_even_if_its_write_is_lost)]),
@@ -160,6 +161,10 @@ const BUGS: [(&str, &[Check]); 44] = [
     (
         "unreadable_is_another_key",
         &[test!(sequences::a_record_that_cannot_be_read_is_not_another_key)],
+    ),
+    (
+        "watch_from_compacted",
+        &[test!(watches::a_watch_from_now_on_begins_behind_what_was_compacted)],
     ),
     (
         "watch_skips_the_end",

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, Mutex, atomic::Ordering};
 use std::time::Duration;
 
 use super::clock::START_MS;
@@ -365,4 +365,23 @@ fn a_lost_header_passes_for_no_crash() {
         assert_eq!((saved, report.stale_keys.len()), (0, 2), "{:?}", report.damage);
         assert!(report.lost_bytes > 0);
     }
+}
+
+#[test]
+pub fn a_ballast_that_is_given_up_while_it_is_made_is_known_to_be_gone() {
+    let scene = Scene::with_ballast();
+    let core = scene.store.core();
+    assert!(core.release_ballast() && core.is_ballast_missing());
+    let (store, (done, is_done)) = (scene.store.clone(), channel());
+    let is_done = Arc::new(Mutex::new(is_done));
+    let meanwhile = Arc::clone(&is_done);
+    scene.at(Moment::Ballast, move || {
+        std::thread::spawn(move || done.send(store.core().release_ballast()).unwrap());
+        let early = lock(&meanwhile).recv_timeout(Duration::from_millis(50));
+        assert!(early.is_err(), "{early:?}");
+    });
+    core.restore_ballast().unwrap();
+    assert!(lock(&is_done).recv().unwrap());
+    let is_there = scene.disk.bytes(&Path::new(DIRECTORY).join(names::BALLAST)).is_some();
+    assert_eq!((is_there, core.is_ballast_missing()), (false, true));
 }

@@ -326,3 +326,24 @@ fn a_mark_that_cannot_be_written_does_not_stop_the_sync() {
     assert_eq!(scene.contents().unwrap().len(), 1);
     scene.expect(&[("other", "1")]);
 }
+
+/// For a while the disk takes no marks, and expiry goes by the clock alone; when it takes them
+/// again, the mark that comes first is older than that.
+#[test]
+pub fn time_does_not_go_back_when_a_horizon_comes_late() {
+    let scene = Scene::new();
+    scene.set("key", "older");
+    scene.rotate();
+    scene.set_for("key", "newer", 2000);
+    let newer = scene.rotate();
+    let time = &scene.store.core().time;
+    time.give_up_horizon();
+    let floor_ms = time.wanted_horizon_ms(0).unwrap();
+    scene.clock.pass(2500);
+    assert!(scene.store.get("key").unwrap().is_none());
+    scene.store.sweep_step().unwrap();
+    time.move_horizon(floor_ms);
+    assert!(scene.store.core().time.is_over(START_MS + 2000));
+    scene.compact(&[newer]);
+    assert_eq!(scene.restart().contents().unwrap(), model(&[]));
+}

@@ -131,8 +131,9 @@ fn a_notice_that_could_not_be_posted_is_still_to_be_posted() {
     assert!(core.board.is_behind());
     let kind = Some(CallKind::Write);
     scene.disk.set_fault(Fault { kind, after: 0, failure: Failure::Eio, forever: false });
+    core.bell.rung.lock().unwrap().readers = false;
     assert!(matches!(core.post_notice(), Err(KvsError::Io { .. })));
-    assert!(core.board.is_behind());
+    assert!(core.board.is_behind() && core.bell.rung.lock().unwrap().readers);
     core.post_notice().unwrap();
     assert!(!core.board.is_behind());
     sees(&reader(&scene.disk).unwrap(), &[("a", "1")]);

@@ -1,6 +1,8 @@
 //! Keys in order, with either index.
 
 use std::ops::Bound;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use super::oracle::key;
 use super::proof::Checked;
@@ -8,6 +10,7 @@ use super::scene::{Model, Scene};
 use crate::error::KvsError;
 use crate::options::{Index, Options};
 use crate::store::ordered::Leaf;
+use crate::store::sim_disk::fault::ReadFault;
 use crate::store::{Range, Snapshot, Store};
 
 /// Whether a range of a snapshot is that of the map: forward, backward and from both ends.
@@ -190,7 +193,7 @@ fn a_key_that_comes_and_goes_again_is_kept_for_the_next_snapshot() {
     store.remove("key").unwrap();
     drop(first);
     // What the thread that compacts has in its hands.
-    let taken = ordered.take_removed(u64::MAX);
+    let taken = ordered.take_removed(|| u64::MAX);
     assert_eq!(taken.len(), 1);
     store.set("key", "2").unwrap();
     let second = store.snapshot().unwrap();
@@ -202,4 +205,53 @@ fn a_key_that_comes_and_goes_again_is_kept_for_the_next_snapshot() {
     let mut left = Leaf::default();
     ordered.first((Bound::Unbounded, Bound::Unbounded), 1, &mut left);
     assert_eq!(left.len(), 0);
+}
+
+/// It goes out of the ordered index while a snapshot begins that sees it.
+#[test]
+fn a_key_that_is_removed_beside_a_new_snapshot_is_kept_for_it() {
+    let scene = Scene::indexed(Index::Ordered);
+    let core = scene.store.core();
+    let ordered = core.ordered.as_ref().unwrap();
+    scene.set("key", "1");
+    let (done, is_done) = channel();
+    let taken = ordered.take_removed(|| {
+        let oldest = core.history.oldest();
+        let store = scene.store.clone();
+        std::thread::spawn(move || {
+            let snapshot = store.snapshot().unwrap();
+            store.remove("key").unwrap();
+            done.send(snapshot).unwrap();
+        });
+        // It can be removed when it is known which snapshots there are, and not before.
+        assert!(is_done.recv_timeout(Duration::from_millis(50)).is_err());
+        oldest
+    });
+    let snapshot = is_done.recv().unwrap();
+    core.forget_keys(taken).unwrap();
+    assert_eq!(keys(snapshot.prefix("").unwrap()), ["key"]);
+}
+
+/// Whether it is to leave the ordered index cannot be found out; all else goes on.
+#[test]
+fn a_key_that_cannot_be_read_holds_up_no_background_work() {
+    let scene = Scene::indexed(Index::Ordered);
+    scene.set("key", "1");
+    let snapshot = scene.store.snapshot().unwrap();
+    scene.remove("key");
+    drop(snapshot);
+    scene.set("key", "value that cannot be read");
+    let bad = scene.rotate();
+    scene.set("other", "1");
+    let other = scene.rotate();
+    let bytes = scene.disk.bytes(&Scene::segment(bad)).unwrap();
+    let at = bytes.windows(5).position(|it| it == b"value").unwrap();
+    scene.disk.set_read_fault(&Scene::segment(bad), at, ReadFault::Error(8));
+    // A step that could do nothing is not the last one.
+    for _ in 0..4 {
+        scene.store.compact_step().unwrap();
+    }
+    assert!(scene.disk.bytes(&Scene::hint(other)).is_some());
+    let error = scene.store.stats().last_background_error;
+    assert!(matches!(error, Some(KvsError::Io { .. })), "{error:?}");
 }

@@ -12,6 +12,7 @@ use super::workload::{DIRECTORY, remove_hints};
 use crate::error::Result;
 use crate::options::{Durability, Index, Options, ReadPath, WriteOptions};
 use crate::store::disk::{Access, Disk, DiskFile, DiskLock};
+use crate::store::names;
 use crate::store::sim_disk::SimDisk;
 use crate::store::sim_disk::crash::{CrashPlan, Keep};
 use crate::store::sim_disk::state::Rng;
@@ -20,7 +21,7 @@ use crate::store::{Environment, Store};
 /// What a store holds.
 pub type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Called once, before the call that it waits for; after it, where it has been refused or posted.
+/// Called once, before the call that it waits for; after it, where that says so.
 type Hook = Box<dyn FnOnce() + Send>;
 
 /// A call that can be waited for.
@@ -36,6 +37,8 @@ pub enum Moment {
     Link,
     /// A notice has been posted.
     Posted,
+    /// The ballast has been opened.
+    Ballast,
 }
 
 /// A disk that calls back.
@@ -75,7 +78,11 @@ impl Awaited {
 
 impl Disk for Watched {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.open(path, access)
+        let opened = self.disk.open(path, access);
+        if path.ends_with(names::BALLAST) {
+            self.hook.reached(Moment::Ballast);
+        }
+        opened
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -142,6 +149,22 @@ fn options() -> Options {
         .durability(Durability::Os)
 }
 
+fn open(
+    watched: &Arc<Watched>,
+    clock: &Arc<SetClock>,
+    directory: &str,
+    seed: u64,
+    options: &Options,
+) -> Result<Store> {
+    let environment = Environment {
+        disk: Arc::<Watched>::clone(watched),
+        clock: Arc::<SetClock>::clone(clock),
+        seed,
+        background: false,
+    };
+    Store::open_in(Path::new(directory), options, environment)
+}
+
 impl Scene {
     /// An empty store.
     pub fn new() -> Scene {
@@ -158,6 +181,12 @@ impl Scene {
         Scene::opened(SimDisk::new(), &Arc::default(), 1, &options().index(index)).unwrap()
     }
 
+    /// An empty store with a ballast.
+    pub fn with_ballast() -> Scene {
+        let options = options().ballast_bytes(32 << 10);
+        Scene::opened(SimDisk::new(), &Arc::default(), 1, &options).unwrap()
+    }
+
     /// The store on this disk, with this clock.
     pub fn later(disk: SimDisk, clock: &Arc<SetClock>, seed: u64) -> Result<Scene> {
         Scene::opened(disk, clock, seed, &options())
@@ -165,14 +194,13 @@ impl Scene {
 
     fn opened(disk: SimDisk, clock: &Arc<SetClock>, seed: u64, options: &Options) -> Result<Scene> {
         let watched = Arc::new(Watched { disk: disk.clone(), hook: Arc::default() });
-        let environment = Environment {
-            disk: Arc::<Watched>::clone(&watched),
-            clock: Arc::<SetClock>::clone(clock),
-            seed,
-            background: false,
-        };
-        let store = Store::open_in(Path::new(DIRECTORY), options, environment)?;
+        let store = open(&watched, clock, DIRECTORY, seed, options)?;
         Ok(Scene { disk, store, clock: Arc::clone(clock), watched, lives: seed })
+    }
+
+    /// Opens a store in another directory of the same disk.
+    pub fn open_in(&self, directory: &str) -> Result<Store> {
+        open(&self.watched, &self.clock, directory, self.lives, &options())
     }
 
     /// Calls this before the next call of that kind.

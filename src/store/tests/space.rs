@@ -14,13 +14,15 @@ fn sets_wait_at_the_bound_until_compaction_has_made_room() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options::new().segment_bytes(SEGMENT_BYTES).durability(Durability::Os);
     let store = options.open(dir.path()).unwrap();
-    let set = |number: u64| store.set(format!("{:04}", number % 500), [0; 400]).unwrap();
-    (0..500).for_each(|number| drop(set(number).seq));
+    let set = |number: u64| {
+        store.set(format!("{:04}", number % 500), [0; 400]).unwrap();
+    };
+    (0..500).for_each(set);
     let bound = store.stats().live_bytes * 3 / 2 + 2 * SEGMENT_BYTES;
     let core = store.core();
     let compaction = lock(&core.compaction);
     thread::scope(|scope| {
-        let writer = scope.spawn(|| (0..20_000).for_each(|number| drop(set(number).seq)));
+        let writer = scope.spawn(|| (0..20_000).for_each(set));
         while !core.space.is_over.load(Ordering::Acquire) {
             thread::yield_now();
         }

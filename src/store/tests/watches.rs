@@ -1,5 +1,6 @@
 //! Watching: every change, once, in the order of the seqs, or an error.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -12,8 +13,11 @@ use super::scene::{Model, Scene};
 use crate::batch::Batch;
 use crate::error::{KvsError, Result};
 use crate::options::{Durability, Options};
-use crate::store::feed::AHEAD;
+use crate::store::core::Core;
+use crate::store::feed::{AHEAD, Feed, Published};
+use crate::store::notice::Readable;
 use crate::store::restore::restore_on;
+use crate::store::segments::Segments;
 use crate::store::sim_disk::fault::{CallKind, Failure, Fault};
 use crate::store::sim_disk::state::Rng;
 use crate::store::{Change, Store, Watch};
@@ -361,4 +365,51 @@ fn a_segment_whose_last_change_was_seen_may_be_compacted() {
     }
     scene.compact(&[sealed]);
     assert!(watch.next().unwrap().is_none());
+}
+
+/// A log in which much happens right after it was asked how far it goes.
+struct Busy<'a> {
+    core: &'a Core,
+    act: RefCell<Option<Box<dyn FnOnce() + 'a>>>,
+}
+
+impl Published for Busy<'_> {
+    fn segments(&self) -> &Segments {
+        self.core.segments()
+    }
+
+    fn tail(&self) -> Option<Readable> {
+        self.core.tail()
+    }
+
+    fn published_seq(&self) -> u64 {
+        let seq = self.core.published_seq();
+        self.act.take().into_iter().for_each(|act| act());
+        seq
+    }
+
+    fn compacted_seq(&self) -> u64 {
+        self.core.compacted_seq()
+    }
+}
+
+#[test]
+pub fn a_watch_from_now_on_begins_behind_what_was_compacted() {
+    let scene = Scene::new();
+    scene.set("a", "1");
+    let core = scene.store.core();
+    let act: Box<dyn FnOnce()> = Box::new(|| {
+        scene.set("b", "1");
+        scene.rotate();
+        scene.set("c", "1");
+        let last = scene.rotate();
+        scene.compact(&[last]);
+    });
+    let mut feed = Feed::new(&Busy { core, act: RefCell::new(Some(act)) }, None, "").unwrap();
+    scene.set("d", "1");
+    let mut seen = Vec::new();
+    while let Some(change) = feed.next(core).unwrap() {
+        seen.push(String::from_utf8(change.key).unwrap());
+    }
+    assert_eq!(seen, ["d"], "nothing is missing in between");
 }
