@@ -261,7 +261,8 @@ mod tests {
         }
         let after = store.stats();
         assert_eq!((after.groups, after.grouped_writes), (10, 10), "one thread shares nothing");
-        assert!(after.syncs >= before.syncs + 10 && after.sync_us > before.sync_us, "{after:?}");
+        // Where the disk is memory, a sync takes no microsecond.
+        assert!(after.syncs >= before.syncs + 10 && after.sync_us >= before.sync_us, "{after:?}");
         assert_eq!(after.open_us, before.open_us);
         store.remove("missing").unwrap();
         assert_eq!(store.stats().groups, 10, "nothing was appended");

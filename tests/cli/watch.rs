@@ -1,11 +1,12 @@
 //! `watch`: changes as they come, beside a process that writes.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use kvs::{Batch, Options, SetOptions, Store};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::place::{Place, Ran};
 
@@ -31,9 +32,8 @@ impl Running {
         line
     }
 
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// How it ended; what it printed further stands in it.
@@ -97,7 +97,7 @@ fn what_is_there_is_printed_from_any_seq_on() {
 #[test]
 fn changes_come_while_a_process_writes_until_it_is_interrupted() {
     let place = place();
-    for signal in ["-INT", "-TERM"] {
+    for signal in [Signal::INT, Signal::TERM] {
         let store = Store::open(place.path("data")).unwrap();
         let last = store.set("c", "begin").unwrap().seq;
         let mut running = Running::start(&place, &["--after", &last.to_string()]);
@@ -173,7 +173,7 @@ fn it_comes_through_rotations_and_compactions_that_it_is_not_behind() {
         last = store.set("key", "more").unwrap().seq;
         assert_eq!(running.line(), format!("{last}\tset\t-\tkey\tmore\n"));
     }
-    running.signal("-INT");
+    running.signal(Signal::INT);
     running.end().printed("");
     // What is gone is told.
     place.run(&["watch", "--after", "5"]).complained_like("the state at seq 5 is gone: ");

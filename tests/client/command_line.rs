@@ -1,6 +1,6 @@
 //! `kvs-client` without a server: what it refuses, and how it says so.
 
-use std::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use super::running::{Ran, client};
 
@@ -46,9 +46,10 @@ fn what_makes_no_sense_ends_with_2() {
 
 #[test]
 fn nobody_at_the_address_is_said_in_one_sentence() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // Bound, so that nobody else gets it, and not listened on.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap().to_string();
     let said = format!("kvs-client: cannot connect to {addr}: Connection refused (os error 111)\n");
     for line in [&["get", "key"][..], &["set", "key", "value"], &["bench"], &["ping"]] {
         run(&[&["--addr", &addr], line].concat()).complained(&said);

@@ -9,7 +9,7 @@ use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
 use kvs::protocol::proto::messages::{AuthResponse, HelloResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -20,9 +20,10 @@ use super::fake::{Fake, Peer, encoded, error, key_of, quick, script, value};
 
 #[tokio::test]
 async fn nobody_is_there() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    drop(listener);
+    // Bound, so that nobody else gets it, and not listened on.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap();
     let refused = KvsClient::connect(addr).await.unwrap_err();
     let said = format!("cannot connect to {addr}: Connection refused (os error 111)");
     assert_eq!(refused.to_string(), said);
@@ -119,7 +120,7 @@ async fn a_server_that_is_gone_is_waited_for_and_then_told() {
     let fake = Fake::bind().await;
     let addr = fake.addr;
     let client = {
-        let options = quick().timeout_ms(300);
+        let options = quick().timeout_ms(1000);
         let (client, _) = tokio::join!(options.connect(addr), fake.greet());
         client.unwrap()
     };

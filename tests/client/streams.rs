@@ -106,7 +106,7 @@ async fn a_scan_of_a_server_that_only_shuts_down_says_so() {
             }
         }
     });
-    let client = quick().timeout_ms(100).connect(addr).await.unwrap();
+    let client = quick().timeout_ms(2000).connect(addr).await.unwrap();
     let failed = client.scan(ScanOptions::new()).next().await.unwrap_err();
     assert_eq!(failed.code(), ErrorCode::ShuttingDown, "{failed}");
     drop(client);

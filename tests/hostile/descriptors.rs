@@ -46,7 +46,7 @@ fn is_answered(client: &Client) -> bool {
 #[test]
 fn those_that_wait_come_in_when_others_go() {
     let server = start(&[]);
-    let mut waiting: Vec<Client> = (0..200).map(|_| Client::connect(&server)).collect();
+    let mut waiting: Vec<Client> = (0..120).map(|_| Client::connect(&server)).collect();
     for client in &mut waiting {
         client.send(b"PING\r\n");
         client.stream.set_nonblocking(true).unwrap();

@@ -49,7 +49,7 @@ fn lengths_that_make_no_sense_are_refused() {
 
 #[test]
 fn other_protocols_are_told_or_closed() {
-    let server = Server::start(&["--request-timeout-ms", "300"]);
+    let server = Server::start(&["--request-timeout-ms", "2000"]);
     let mut good = Client::connect(&server);
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
     let cases: [(&[u8], &str); 11] = [

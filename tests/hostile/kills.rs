@@ -48,16 +48,21 @@ fn write(stream: TcpStream, writer: usize, known: &Known) {
 fn load_and_kill(server: &mut Server, known: &[Known], least: u64) {
     let before: Vec<u64> = known.iter().map(|it| it.acknowledged.load(Ordering::Relaxed)).collect();
     thread::scope(|scope| {
+        let mut writers = Vec::new();
         for (writer, known) in known.iter().enumerate() {
             let stream = Client::connect(server).stream;
-            scope.spawn(move || write(stream, writer, known));
+            writers.push(scope.spawn(move || write(stream, writer, known)));
         }
+        let has_ended = || writers.iter().any(|writer| writer.is_finished());
         let lacks =
             |(it, before): (&Known, &u64)| it.acknowledged.load(Ordering::Relaxed) < before + least;
-        while known.iter().zip(&before).any(lacks) {
+        while known.iter().zip(&before).any(lacks) && !has_ended() {
             thread::yield_now();
         }
+        let is_early = has_ended();
+        // Also then: the others write until it is gone.
         server.kill();
+        assert!(!is_early, "a writer has ended before the server");
     });
 }
 

@@ -9,6 +9,10 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// Longer than anything takes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Has the allocator of a server keep little of what is free, however many processors there are.
+pub const KEEPING_LITTLE: [(&str, &str); 2] =
+    [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
+
 /// The memory of a process that no file stands behind, in bytes.
 pub fn anonymous_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -7,6 +7,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::{Client, End};
 use super::process::{PATIENCE, wait_until};
@@ -15,9 +19,10 @@ use super::server::{Server, command};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The socket of a service manager.
+/// The socket of a service manager. Whatever comes is taken at once: where nobody reads, a server
+/// waits.
 struct Notices {
-    socket: UnixDatagram,
+    told: Receiver<String>,
     dir: tempfile::TempDir,
 }
 
@@ -25,8 +30,15 @@ impl Notices {
     fn new() -> Notices {
         let dir = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Notices { socket, dir }
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let mut notice = [0; 4096];
+            while let Ok(length @ 1..) = socket.recv(&mut notice) {
+                // At the end nobody wants to know.
+                let _ = tell.send(String::from_utf8_lossy(&notice[..length]).into_owned());
+            }
+        });
+        Notices { told, dir }
     }
 
     fn path(&self) -> String {
@@ -37,15 +49,20 @@ impl Notices {
     #[track_caller]
     fn wait_for(&self, line: &str) -> String {
         loop {
-            let mut notice = [0; 4096];
-            let length = self.socket.recv(&mut notice).unwrap_or_else(|error| {
+            let notice = self.told.recv_timeout(PATIENCE).unwrap_or_else(|error| {
                 panic!("{line}: {error}");
             });
-            let notice = String::from_utf8_lossy(&notice[..length]).into_owned();
             if notice.lines().any(|it| it == line) {
                 return notice;
             }
         }
+    }
+}
+
+impl Drop for Notices {
+    fn drop(&mut self) {
+        // An empty notice ends the one who reads.
+        let _ = UnixDatagram::unbound().and_then(|it| it.send_to(b"", self.path()));
     }
 }
 
@@ -110,8 +127,7 @@ fn a_log_that_nobody_reads_any_more_ends_nothing_and_holds_up_nothing() {
         let (told, end) = client.tell(request);
         assert!(!told.is_empty() && end == End::Closed);
     }
-    let id = server.0.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    kill_process(Pid::from_child(&server.0), Signal::TERM).unwrap();
     let mut ended = None;
     wait_until("it has ended", || {
         ended = server.0.try_wait().unwrap();

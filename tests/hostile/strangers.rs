@@ -1,13 +1,13 @@
 //! Clients that have not given the password.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 
 use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::{AuthRequest, Code};
 
 use super::client::{Client, End};
-use super::process::{anonymous_bytes, size, wait_until};
+use super::process::{PATIENCE, anonymous_bytes, size, wait_until};
 use super::server::Server;
 use super::wire::{Wire, as_error, get, ping, request, set};
 
@@ -65,7 +65,14 @@ fn frames_that_are_too_large_for_a_stranger_end_the_connection() {
 
 /// Sends as much as is taken until the connection is cut.
 fn flood(mut stream: &TcpStream, bytes: &[u8]) {
-    while stream.write_all(bytes).is_ok() {}
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let error = loop {
+        if let Err(error) = stream.write_all(bytes) {
+            break error;
+        }
+    };
+    let is_cut = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+    assert!(is_cut, "not read, and not put out either: {error}");
 }
 
 /// Their replies are not read: the connection is closed when a megabyte of them waits.

@@ -74,16 +74,22 @@ fn a_kill_under_load_loses_nothing_that_was_acknowledged() {
         let acknowledged: Vec<AtomicU64> = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
         let addr = server.addr;
         thread::scope(|scope| {
+            let mut writers = Vec::new();
             for (writer, acknowledged) in acknowledged.iter().enumerate() {
                 let mut wire = Wire::greet(addr);
-                scope.spawn(move || count(&mut wire, &writer.to_string(), acknowledged));
+                let write = move || count(&mut wire, &writer.to_string(), acknowledged);
+                writers.push(scope.spawn(write));
             }
             // All of them load it before it dies.
             let least = || acknowledged.iter().map(|it| it.load(Ordering::Relaxed)).min().unwrap();
-            while least() < 500 * (round + 1) {
+            let has_ended = || writers.iter().any(|writer| writer.is_finished());
+            while least() < 500 * (round + 1) && !has_ended() {
                 thread::yield_now();
             }
+            let is_early = has_ended();
+            // Also then: the others write until it is gone.
             server.kill();
+            assert!(!is_early, "a writer has ended before the server");
         });
         server.start_again(&[]);
         let mut wire = Wire::greet(server.addr);

@@ -1,7 +1,7 @@
 //! What is too large, and what is too much at once.
 
 use std::io::{ErrorKind, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kvs::protocol::proto::messages::request::Kind as Asked;
 use kvs::protocol::proto::messages::response::Kind;
@@ -10,7 +10,7 @@ use kvs::protocol::proto::messages::{
 };
 
 use super::server::Server;
-use super::wire::{Wire, get, ping, request, set, value_of};
+use super::wire::{PATIENCE, Wire, get, ping, request, set, value_of};
 
 #[test]
 fn an_announced_length_over_the_limit_ends_the_connection_at_once() {
@@ -102,14 +102,16 @@ fn left_of_two(server: &Server, sent: &[u8]) -> Option<Wire> {
         Ok(_) => panic!("there is no answer yet"),
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
     };
+    let begun = Instant::now();
     let closed = loop {
         if let Some(closed) = wires.iter().position(|wire| !is_open(wire)) {
             break closed;
         }
+        assert!(begun.elapsed() < PATIENCE, "neither is closed");
     };
     let [one, other] = wires;
     let mut left = if closed == 0 { other } else { one };
-    left.stream.set_read_timeout(None).unwrap();
+    left.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let is_answered = left.stream.write_all(rest).is_ok()
         && left.stream.peek(&mut [0]).is_ok_and(|there| there > 0);
     is_answered.then_some(left)

@@ -179,12 +179,12 @@ fn whoever_does_not_log_in_has_to_go() {
     let file = dir.path().join("password");
     std::fs::write(&file, "hush\n").unwrap();
     let file = file.to_str().unwrap();
-    let server = Server::start(&["--password-file", file, "--handshake-timeout-ms", "300"]);
-    let mut wire = Wire::greet(server.addr);
-    assert_eq!(wire.rest(), []);
+    let server = Server::start(&["--password-file", file, "--handshake-timeout-ms", "2000"]);
+    let mut greeted = Wire::greet(server.addr);
     // What is sent meanwhile gains no time.
     let mut wire = Wire::connect(server.addr);
     wire.send(&request(1, Asked::Hello(hello()))[..5]);
+    assert_eq!(greeted.rest(), []);
     assert_eq!(wire.rest(), []);
 }
 

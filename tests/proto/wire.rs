@@ -14,7 +14,7 @@ use kvs::protocol::proto::messages::{
 use prost::Message;
 
 /// Longer than anything takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Wire {
     pub stream: TcpStream,

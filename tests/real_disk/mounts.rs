@@ -37,7 +37,10 @@ pub fn text(path: &Path) -> &str {
 /// What a test says when it cannot run here. What it prints is shown only if it fails; this is not
 /// printed by it.
 pub fn or_skip<T>(test: &str, made: Result<T, String>) -> Option<T> {
-    made.map_err(|why| writeln!(stderr(), "SKIPPED {test}: {why}").unwrap()).ok()
+    made.map_err(|why| {
+        stderr().write_all(format!("SKIPPED {test}: {why}\n").as_bytes()).unwrap();
+    })
+    .ok()
 }
 
 /// A file system on a disk.

@@ -160,7 +160,7 @@ fn a_server_that_is_told_to_end_answers_what_has_come() {
     let mut server = Server::start(&["--durability", "always"]);
     let mut stream = server.connect();
     expect(&mut stream, "SET a 1\r\n", "+OK\r\n");
-    server.signal("-TERM");
+    server.terminate();
     assert_eq!(read_all(&mut stream), "");
     assert!(server.wait().success());
 }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A server on a directory and a port of its own, killed when it is dropped.
@@ -60,12 +61,7 @@ impl Server {
 
     /// Asks it to end, as a service manager does.
     pub fn terminate(&self) {
-        self.signal("-TERM");
-    }
-
-    pub fn signal(&self, name: &str) {
-        let id = self.pid().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
     pub fn wait(&mut self) -> ExitStatus {
@@ -146,7 +142,7 @@ pub fn listens_on(line: &str) -> Option<SocketAddr> {
 }
 
 /// Says that something was not tested. What a test prints is shown only if it fails; this is not
-/// printed by the test.
+/// printed by the test. Written at once: nothing else comes between.
 pub fn skip(what: &str) {
-    writeln!(stderr(), "SKIPPED: {what}").unwrap();
+    stderr().write_all(format!("SKIPPED: {what}\n").as_bytes()).unwrap();
 }

@@ -10,11 +10,13 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use kvs::{Options, Store};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::{TempDir, tempdir};
 
 use super::proof::Checked;
@@ -102,6 +104,7 @@ impl Run {
     /// Starts it behind these words, asks what there is to ask, and lets it end.
     fn new(dir: &TempDir, words: &[String]) -> Run {
         let (mut child, addr, reader) = start(dir, words);
+        let child = &mut child.0;
         let mut run = Run {
             ended: ExitStatus::default(),
             said: Vec::new(),
@@ -125,7 +128,7 @@ impl Run {
             // It has ended.
             Err(RecvTimeoutError::Disconnected) => {}
         }
-        run.ended = wait(&mut child, &mut run.wrong);
+        run.ended = wait(child, &mut run.wrong);
         run.said = reader.join().unwrap();
         run
     }
@@ -297,12 +300,32 @@ fn command(number: usize) -> Asked {
     Asked { words, effects }
 }
 
+/// A process that is killed when it is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A loopback address that no server has had here, and any of its ports: where one was, nobody else
+/// comes to listen when it is gone.
+fn own_addr() -> String {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let [_, _, high, low] = (number % 64_000 + 256).to_be_bytes();
+    // Not 127.0, and seldom that of another run beside this one.
+    format!("127.{}.{high}.{low}:0", std::process::id() % 254 + 1)
+}
+
 /// Starts it: where it listens, unless it ended before; and who reads what it says.
 fn start(
     dir: &TempDir,
     words: &[String],
-) -> (Child, Result<SocketAddr, RecvTimeoutError>, JoinHandle<Vec<String>>) {
-    let plain = server::command(dir, "127.0.0.1:0", &ARGS);
+) -> (Killed, Result<SocketAddr, RecvTimeoutError>, JoinHandle<Vec<String>>) {
+    let plain = server::command(dir, &own_addr(), &ARGS);
     let (program, before) = words.split_first().unwrap();
     let mut command = Command::new(program);
     command.args(before).arg(plain.get_program()).args(plain.get_args());
@@ -311,8 +334,8 @@ fn start(
             command.env_remove(name);
         }
     }
-    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut child = Killed(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
     let (tell, told) = mpsc::channel();
     let reader = thread::spawn(move || {
         let mut said = Vec::new();
@@ -347,12 +370,13 @@ fn is_ending(addr: SocketAddr) -> bool {
 
 /// Waits for its end. One that does not come is wrong.
 fn wait(child: &mut Child, wrong: &mut Option<String>) -> ExitStatus {
-    let id = child.id().to_string();
+    let id = Pid::from_child(child);
     let (ended, has_ended) = mpsc::channel::<()>();
     let watch = thread::spawn(move || {
         let is_late = has_ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
         if is_late {
-            Command::new("kill").args(["-9", &id]).status().unwrap();
+            // It may just have ended after all.
+            let _ = kill_process(id, Signal::KILL);
         }
         is_late
     });

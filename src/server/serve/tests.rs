@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use super::super::test_engine::TestEngine;
 use super::{
-    Arc, Config, KvsEngine, KvsError, Metrics, Password, ServeError, Shutdown, Started, serve_until,
+    Arc, Config, KvsEngine, KvsError, Metrics, Password, ServeError, Shutdown, Started, check_door,
+    serve_until,
 };
 
 const NO_SECRETS: super::Secrets = (None, None);
@@ -80,10 +81,15 @@ async fn others_come_in_with_a_password_or_if_that_is_what_is_wanted() {
     let error = run(config("0.0.0.0:0")).await.unwrap_err();
     assert!(matches!(error, ServeError::NoPassword { .. }), "{error}");
     assert!(error.to_string().starts_with("0.0.0.0:0 can be reached from outside"));
-    run(Config { insecure: true, ..config("0.0.0.0:0") }).await.unwrap();
+    // Nothing here listens to others: the door is asked, and then for an address of no machine.
+    check_door(&Config { insecure: true, ..config("0.0.0.0:0") }, false).unwrap();
     let password = Password::load(None, Some("hush".into())).unwrap().map(Arc::new);
+    let (outside, secrets) = (Arc::new(config("192.0.2.1:0")), (None, password.clone()));
+    let nothing = |_: Started| async {};
+    let served = serve_until(outside, secrets, metrics(), Shutdown::new(), open, nothing).await;
+    assert!(matches!(served, Err(ServeError::Listen { .. })), "{served:?}");
     let run = async |started: Started| assert!(started.password.is_some());
-    let (config, secrets) = (Arc::new(config("0.0.0.0:0")), (None, password));
+    let (config, secrets) = (Arc::new(config("127.0.0.1:0")), (None, password));
     serve_until(config, secrets, metrics(), Shutdown::new(), open, run).await.unwrap();
 }
 
