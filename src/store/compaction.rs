@@ -205,6 +205,31 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_won_of_what_was_just_written() {
+        let facts = segment(1, 100, 10, 0);
+        let won = situation(vec![facts]).winnable(&facts);
+        assert!((89 << 10..90 << 10).contains(&won), "{won}");
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::Store::open(dir.path()).unwrap();
+        store.set("key", "value").unwrap();
+        store.compact().unwrap();
+        let situation = store.core().situation();
+        let mut sealed = situation.segments.iter().filter(|facts| facts.is_eligible);
+        let output = sealed.next().unwrap();
+        assert_eq!((situation.winnable(output), sealed.next().is_some()), (0, false));
+    }
+
+    /// A batch has one seq, and may have a key twice.
+    #[test]
+    fn a_segment_is_clean_for_what_is_older_than_all_of_it_or_was_looked_for() {
+        let segment = Facts { min_seq: 50, clean_upto: 20, ..segment(1, 100, 0, 0) };
+        let clean = [20, 21, 49, 50, 51].map(|seq| segment.is_clean_for(seq));
+        assert_eq!(clean, [true, true, true, false, false]);
+        let segment = Facts { clean_upto: 60, ..segment };
+        assert_eq!([60, 61].map(|seq| segment.is_clean_for(seq)), [true, false]);
+    }
+
+    #[test]
     fn little_garbage_is_left_alone() {
         assert_eq!(chosen(vec![segment(1, 100, 90, 0), segment(2, 100, 90, 0)]), None);
     }
@@ -222,6 +247,31 @@ mod tests {
     fn the_deadest_are_chosen_until_an_output_is_full() {
         let segments = (1..=6).map(|id| segment(id, 101, 10 * id, 0)).collect();
         assert_eq!(chosen(segments), Some(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn the_part_that_is_won_counts_and_not_how_much_it_is() {
+        let segments = vec![segment(1, 100, 10, 0), segment(2, 1000, 500, 0)];
+        assert_eq!(chosen(segments), Some(vec![1]));
+        let segments = vec![segment(1, 1000, 500, 0), segment(2, 100, 10, 0)];
+        assert_eq!(chosen(segments), Some(vec![2]));
+    }
+
+    #[test]
+    fn an_output_is_filled_to_the_last_byte() {
+        let half = |id| Facts { live_bytes: (50 << 10) - super::FRAME, ..segment(id, 200, 0, 0) };
+        assert_eq!(chosen(vec![half(1), half(2), half(3)]), Some(vec![1, 2]));
+    }
+
+    #[test]
+    fn a_twentieth_is_not_worth_it() {
+        let active = Facts { is_eligible: false, ..segment(2, 1000, 0, 0) };
+        let with_won = |won| {
+            let full = segment(1, 100, 0, 0);
+            Facts { live_bytes: full.file_bytes - won - super::FRAME, ..full }
+        };
+        assert_eq!(chosen(vec![with_won(5 << 10), active]), None);
+        assert_eq!(chosen(vec![with_won((5 << 10) + 1), active]), Some(vec![1]));
     }
 
     #[test]

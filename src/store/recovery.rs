@@ -263,9 +263,8 @@ fn scan_open(
     }
     // What the owner says is readable needs no further proof.
     let durable_upto = told_end.unwrap_or_else(|| durable_upto.max(marked_upto));
-    let begun = end > HEADER_BYTES as u64
-        || told_end.is_some()
-        || holds_records(&*segment.file, &segment.path, segment.salt, limit)?;
+    let begun =
+        told_end.is_some() || holds_records(&*segment.file, &segment.path, segment.salt, limit)?;
     let named = *named;
     Ok(Opened { segment, named, builder, durable_upto, seqs, clock_floor_ms, sealed, limit, begun })
 }
@@ -366,9 +365,10 @@ fn place_active(
             cut(&segment, end)?;
         }
     }
-    recovered.recovered_bytes += end - durable_upto.min(end);
+    recovered.recovered_bytes += end.saturating_sub(durable_upto);
     let segment = Arc::new(segment);
-    let unproven = (durable_upto < end).then_some(durable_upto.max(HEADER_BYTES as u64)..end);
+    let unproven = durable_upto.max(HEADER_BYTES as u64)..end;
+    let unproven = Some(unproven).filter(|range| !range.is_empty());
     recovered.active = Some(Active { segment: Arc::clone(&segment), durable_upto, unproven });
     add_source(shelf, recovered, segment, builder)
 }

@@ -249,12 +249,9 @@ impl<'a> Scan<'a> {
         if offset >= self.window_start && end <= window_end {
             return Ok(());
         }
-        if self.offset >= self.window_start && self.offset <= window_end {
-            let passed = usize::try_from(self.offset - self.window_start).unwrap_or(usize::MAX);
-            self.window.drain(..passed.min(self.window.len()));
-        } else {
-            self.window.clear();
-        }
+        // A scan does not go back.
+        let passed = usize::try_from(self.offset - self.window_start).unwrap_or(usize::MAX);
+        self.window.drain(..passed.min(self.window.len()));
         self.window_start = self.offset;
         let have = self.window.len();
         let from = self.window_start + have as u64;
@@ -324,7 +321,7 @@ pub(crate) fn beyond(
             break;
         }
         // The last mark's length is looked at again: a mark may straddle two chunks.
-        base += (read - MARK_BYTES).next_multiple_of(ALIGN) as u64;
+        base += read.saturating_sub(MARK_BYTES).next_multiple_of(ALIGN) as u64;
     }
     Ok(beyond)
 }
@@ -346,7 +343,7 @@ mod tests {
     use super::super::clock::NEVER;
     use super::super::disk::{Access, Disk, DiskFile, write_all_at};
     use super::super::sim_disk::SimDisk;
-    use super::{HEADER_BYTES, Path, Record, Salt, Scan, record};
+    use super::{ALIGN, Beyond, CHUNK, HEADER_BYTES, Path, Record, Salt, Scan, beyond, record};
 
     const SALT: Salt = Salt(7);
 
@@ -393,6 +390,35 @@ mod tests {
             let mut scan = scan(&*file);
             while scan.next().unwrap().is_some() {}
             assert_eq!(scan.reason(), reason);
+        }
+    }
+
+    /// Also one that lies in two chunks, and none behind the limit.
+    #[test]
+    fn a_mark_is_found_wherever_it_lies_before_the_limit() {
+        let path = Path::new("/segment");
+        let mark_at = |offset: usize| {
+            let mut mark = Vec::new();
+            record::encode(&mut mark, &Record::mark(7, 0));
+            record::stamp(&mut mark, SALT, offset as u64);
+            mark
+        };
+        let len = mark_at(0).len();
+        let start = HEADER_BYTES as u64;
+        for boundary in [CHUNK, 2 * CHUNK, 3 * CHUNK] {
+            for offset in (boundary - 2 * len..boundary + 3 * len).step_by(ALIGN) {
+                let mut bytes = vec![0; 4 * CHUNK];
+                bytes[offset..offset + len].copy_from_slice(&mark_at(offset));
+                let file = SimDisk::new().open(path, Access::Create).unwrap();
+                write_all_at(&*file, &bytes, 0).unwrap();
+                let look = |limit: usize| beyond(&*file, path, SALT, start, limit as u64).unwrap();
+                let Beyond { durable_upto, last_nonzero_end } = look(4 * CHUNK);
+                assert_eq!(durable_upto, 7, "at {offset}");
+                let end = (offset + len) as u64;
+                assert!((offset as u64 + 1..=end).contains(&last_nonzero_end));
+                let none = Beyond { durable_upto: 0, last_nonzero_end: start };
+                assert_eq!(look(offset), none, "behind {offset}");
+            }
         }
     }
 

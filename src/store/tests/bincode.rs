@@ -120,6 +120,19 @@ fn the_lengths_that_are_promised_hold() {
     }
 }
 
+/// The bytes that are handed out are those that were verified.
+#[test]
+fn a_copy_of_a_value_is_verified_and_not_what_it_was_copied_from() {
+    let set = Record::Set { seq: 1, expires_at_ms: 0, key: b"key", value: b"value" };
+    let bytes = stamped(&set);
+    let unverified = record::Unverified::new(&bytes).unwrap();
+    assert_eq!(unverified.verify_copy(SALT, OFFSET, b"value"), Ok(()));
+    for wrong in [b"valuf", b"\0\0\0\0\0"] {
+        assert!(unverified.verify_copy(SALT, OFFSET, wrong).is_err());
+    }
+    assert!(unverified.verify_copy(SALT, OFFSET + 8, b"value").is_err());
+}
+
 #[test]
 fn the_largest_set_is_a_record_and_a_larger_one_is_none() {
     let long = vec![7; KEY_BYTES_MAX + VALUE_BYTES_MAX];

@@ -39,6 +39,8 @@ mod faults;
 #[cfg(test)]
 mod inspect;
 #[cfg(test)]
+mod recovered;
+#[cfg(test)]
 mod space;
 #[cfg(test)]
 mod loomed;
