@@ -291,6 +291,15 @@ mod tests {
     }
 
     #[test]
+    fn without_tombstones_that_must_stay_nothing_is_an_obstacle() {
+        let active = Facts { is_eligible: false, ..segment(9, 1000, 0, 0) };
+        assert_eq!(chosen(vec![segment(1, 100, 100, 0), segment(2, 100, 100, 0), active]), None);
+        // So few that they are not worth it, though nothing keeps them.
+        let clean = Facts { clean_upto: 1000, ..segment(1, 100, 100, 0) };
+        assert_eq!(chosen(vec![clean, segment(3, 300, 299, 1), active]), None);
+    }
+
+    #[test]
     fn tombstones_that_must_stay_are_no_gain_and_the_oldest_obstacle_goes_first() {
         let segments = vec![
             segment(1, 100, 100, 0),
