@@ -39,7 +39,8 @@ pub enum Durability {
     /// Once the operating system has it. Power loss loses what it had not written by itself.
     Os,
     /// Like `Os`, and the log is synced at least every so many milliseconds: power loss loses at
-    /// most the writes of that time and of one sync, always the newest ones, never a gap.
+    /// most the writes of that time and of one sync (of a few, while the next segment is made),
+    /// always the newest ones, never a gap.
     Interval(
         /// The longest time between two syncs, in milliseconds.
         u64,

@@ -28,7 +28,8 @@ impl Store {
     ///
     /// Beside an owner, what is read is a prefix of its writes, batches as a whole: while writes
     /// go on it lags by about a tenth of a second, and a write with
-    /// [`Durability::Always`](crate::Durability::Always) is not in it before it is durable.
+    /// [`Durability::Always`](crate::Durability::Always) is not in it before it is durable, unless
+    /// its process was killed before it was acknowledged.
     /// Without an owner it is everything that the next one will find, a torn tail left out; after
     /// a kill the newest of that may not be durable yet.
     ///

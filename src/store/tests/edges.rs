@@ -385,3 +385,14 @@ pub fn a_ballast_that_is_given_up_while_it_is_made_is_known_to_be_gone() {
     let is_there = scene.disk.bytes(&Path::new(DIRECTORY).join(names::BALLAST)).is_some();
     assert_eq!((is_there, core.is_ballast_missing()), (false, true));
 }
+
+#[test]
+pub fn a_few_bytes_are_no_reason_for_a_sync_in_the_background() {
+    let scene = Scene::new();
+    let rung = &scene.store.core().bell.rung;
+    lock(rung).sync = false;
+    scene.set("key", "value");
+    assert!(!lock(rung).sync);
+    scene.store.set("long", vec![0; 2 << 20]).unwrap();
+    assert!(lock(rung).sync);
+}
