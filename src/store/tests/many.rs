@@ -47,6 +47,17 @@ fn each_has_its_own_outcome_and_sees_those_before_it() {
 }
 
 #[test]
+fn what_was_removed_just_before_is_not_there_any_more() {
+    let (_directory, store) = open();
+    let (set, mut remove) = (set("a", "1"), Batch::new());
+    remove.remove("a");
+    let options = WriteOptions::new();
+    let writes = [&remove, &set, &set, &remove, &remove, &set].map(|batch| (batch, options));
+    let existed = store.write_many(&writes).into_iter().map(|it| it.unwrap().existed);
+    assert_eq!(existed.collect::<Vec<_>>(), [false, false, true, true, false, false]);
+}
+
+#[test]
 fn a_chain_ends_where_one_is_refused() {
     let (_directory, store) = open();
     let mut refused = set("a", "1");
