@@ -207,7 +207,7 @@ pub(crate) struct Keydir {
     len: AtomicU64,
     bytes: AtomicU64,
     /// Odd while several keys are being published together.
-    publication: AtomicU64,
+    pub(super) publication: AtomicU64,
     /// Counts the times that segments went out of use.
     generation: AtomicU64,
     /// Of each shard, counts the keys that were inserted.

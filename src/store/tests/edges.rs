@@ -369,7 +369,7 @@ fn a_lost_header_passes_for_no_crash() {
 
 #[test]
 pub fn a_ballast_that_is_given_up_while_it_is_made_is_known_to_be_gone() {
-    let scene = Scene::with_ballast();
+    let scene = Scene::with(|options| options.ballast_bytes(32 << 10));
     let core = scene.store.core();
     assert!(core.release_ballast() && core.is_ballast_missing());
     let (store, (done, is_done)) = (scene.store.clone(), channel());
@@ -387,12 +387,13 @@ pub fn a_ballast_that_is_given_up_while_it_is_made_is_known_to_be_gone() {
 }
 
 #[test]
-pub fn a_few_bytes_are_no_reason_for_a_sync_in_the_background() {
-    let scene = Scene::new();
-    let rung = &scene.store.core().bell.rung;
-    lock(rung).sync = false;
-    scene.set("key", "value");
-    assert!(!lock(rung).sync);
-    scene.store.set("long", vec![0; 2 << 20]).unwrap();
-    assert!(lock(rung).sync);
+pub fn a_sync_in_the_background_is_asked_for_every_so_many_bytes() {
+    let scene = Scene::with(|options| options.segment_bytes(8 << 20));
+    let asked = |bytes| {
+        let rung = &scene.store.core().bell.rung;
+        lock(rung).sync = false;
+        scene.store.set("key", vec![0; bytes]).unwrap();
+        lock(rung).sync
+    };
+    assert_eq!([10, 1 << 20, 10, 1 << 20].map(asked), [false, true, false, true]);
 }

@@ -46,6 +46,24 @@ fn each_has_its_own_outcome_and_sees_those_before_it() {
     assert_eq!(store.get_many(&["b", "c"]).unwrap(), [None, None]);
 }
 
+/// Whoever reads several keys waits for what is published as one, and for nothing else.
+#[test]
+fn a_batch_is_published_as_one_and_a_single_write_is_not() {
+    let (_directory, store) = open();
+    let (one, mut two) = (set("a", "1"), set("a", "2"));
+    two.set("b", "2");
+    let publications = |write: &dyn Fn()| {
+        let count = || store.core().keydir.publication.load(Ordering::Relaxed);
+        let before = count();
+        write();
+        (count() - before) / 2
+    };
+    let options = WriteOptions::new();
+    assert_eq!(publications(&|| drop(store.write(&one))), 0);
+    assert_eq!(publications(&|| drop(store.write_many(&[(&one, options), (&one, options)]))), 0);
+    assert_eq!(publications(&|| drop(store.write(&two))), 1);
+}
+
 #[test]
 fn what_was_removed_just_before_is_not_there_any_more() {
     let (_directory, store) = open();

@@ -178,13 +178,12 @@ impl Scene {
 
     /// An empty store with that index.
     pub fn indexed(index: Index) -> Scene {
-        Scene::opened(SimDisk::new(), &Arc::default(), 1, &options().index(index)).unwrap()
+        Scene::with(|options| options.index(index))
     }
 
-    /// An empty store with a ballast.
-    pub fn with_ballast() -> Scene {
-        let options = options().ballast_bytes(32 << 10);
-        Scene::opened(SimDisk::new(), &Arc::default(), 1, &options).unwrap()
+    /// An empty store with other options than those of every scene.
+    pub fn with(change: impl FnOnce(Options) -> Options) -> Scene {
+        Scene::opened(SimDisk::new(), &Arc::default(), 1, &change(options())).unwrap()
     }
 
     /// The store on this disk, with this clock.
