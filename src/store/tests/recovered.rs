@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::scene::{Scene, model};
 use super::workload::{DIRECTORY, remove_hints};
+use crate::batch::Batch;
 use crate::error::KvsError;
+use crate::options::WriteOptions;
 use crate::store::disk::Disk;
 use crate::store::manifest::{Manifest, State};
 use crate::store::names::{self, SegmentId};
@@ -50,7 +52,12 @@ fn a_seal_counts_what_was_there_before_an_open_too() {
     scene.set("a", "1");
     scene.set("b", "1");
     let scene = scene.restart();
-    scene.set("c", "1");
+    let (mut one, mut two) = (Batch::new(), Batch::new());
+    one.set("c", "1");
+    two.set("d", "1").set("e", "1");
+    // In one group.
+    let options = WriteOptions::new();
+    assert!(scene.store.write_many(&[(&one, options), (&two, options)]).iter().all(Result::is_ok));
     let sealed = scene.rotate();
     let segment = scene.store.core().segments.by_id(SegmentId(sealed)).unwrap();
     let mut scan = Scan::new(&*segment.file, &segment.path, segment.salt, segment.end());
@@ -60,7 +67,7 @@ fn a_seal_counts_what_was_there_before_an_open_too() {
             counted = Some((records, max_seq - min_seq > 1));
         }
     }
-    assert_eq!(counted, Some((3, true)));
+    assert_eq!(counted, Some((5, true)));
 }
 
 #[test]
