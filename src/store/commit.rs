@@ -28,6 +28,10 @@ use crate::options::{BATCH_BYTES_MAX, Durability, WriteOptions};
 
 const _: () = assert!((BATCH_BYTES_MAX as u64) <= OFFSET_LIMIT / 2, "a location for each record");
 
+/// What a group may hold beside the records of its requests: what holds a batch together, a mark.
+const MORE_BYTES: usize = 128;
+const _: () = assert!(MARK_BYTES + HEADER_BYTES <= MORE_BYTES, "as much as there may be");
+
 /// The most bytes that are appended before a sync in the background is asked for.
 const SYNC_STEP: u64 = 1 << 20;
 
@@ -85,7 +89,7 @@ impl Core {
         let join = |group: &mut Commits| {
             let seq = self.give_seqs(requests as u64);
             let first = group.requests.len();
-            if group.bytes.try_reserve(bytes + MARK_BYTES + HEADER_BYTES).is_ok() {
+            if group.bytes.try_reserve(bytes.saturating_add(MORE_BYTES)).is_ok() {
                 join(group, seq);
             } else {
                 let seqs = (seq..).take(requests);
@@ -419,5 +423,45 @@ impl Core {
             // Whoever moves the horizon waits for a later one.
             self.bell.wake(|rung| rung.sync = true);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keydir::Location;
+    use super::{Look, Seen};
+    use crate::Store;
+
+    /// The second time it is told from what it must not be taken for by its seq, which is wrong.
+    #[test]
+    fn what_was_seen_is_believed_if_it_is_still_there_and_nothing_was_compacted_since() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.set("key", "value").unwrap();
+        let core = store.core();
+        let hash = core.hasher.hash(b"key");
+        let found = core.find(&core.pins.pin(), b"key", hash).unwrap().unwrap();
+        let writer = core.keydir.write(&core.pins);
+        let again = |location: Location, generation: u64| {
+            let seen = Some(Seen { seq: 999, location, ..found });
+            let look = Look { hash, seen, generation };
+            core.look_again(b"key", &look, &writer).unwrap().map(|seen| seen.seq)
+        };
+        let (now, elsewhere) = (core.keydir.generation(), Location::new(9, 4096).unwrap());
+        assert_eq!(again(found.location, now), Some(999));
+        assert_eq!(again(found.location, now + 1), Some(found.seq));
+        assert_eq!(again(elsewhere, now), Some(found.seq));
+        let none = Look { hash, seen: None, generation: now };
+        let seen = core.look_again(b"key", &none, &writer).unwrap();
+        assert_eq!(seen.map(|seen| seen.seq), Some(found.seq));
+    }
+
+    #[test]
+    fn a_write_takes_little_more_memory_than_it_has_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let value = vec![7; 1 << 20];
+        let used = allocation_counter::measure(|| drop(store.set("key", &value)));
+        assert!(used.bytes_max < 4 << 20, "{used:?}");
     }
 }

@@ -106,7 +106,7 @@ impl Situation {
     fn winnable(&self, segment: &Facts) -> u64 {
         let mut others = self.segments.iter().filter(|other| other.id != segment.id);
         let mut stays = segment.live_bytes + segment.retained_bytes;
-        if segment.tombstone_bytes > 0 && !others.all(|it| it.is_clean_for(segment.max_seq)) {
+        if segment.tombstone_bytes != 0 && !others.all(|it| it.is_clean_for(segment.max_seq)) {
             stays += segment.tombstone_bytes;
         }
         if stays > 0 {
@@ -202,6 +202,16 @@ mod tests {
 
     fn chosen(segments: Vec<Facts>) -> Option<Vec<u64>> {
         choose(&situation(segments)).map(|plan| plan.inputs.iter().map(|id| id.0).collect())
+    }
+
+    #[test]
+    fn all_of_a_dead_segment_is_won_and_its_tombstones_if_the_others_are_clean() {
+        let (dead, other) = (segment(1, 100, 0, 100), segment(2, 100, 100, 0));
+        let clean = Facts { clean_upto: 1000, ..other };
+        let won = |others: Facts| situation(vec![dead, others]).winnable(&dead);
+        assert_eq!((won(clean), won(Facts { min_seq: 0, ..other })), (100 << 10, 0));
+        let dead = segment(1, 100, 0, 0);
+        assert_eq!(situation(vec![dead, other]).winnable(&dead), 100 << 10);
     }
 
     #[test]

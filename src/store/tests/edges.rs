@@ -387,6 +387,16 @@ pub fn a_ballast_that_is_given_up_while_it_is_made_is_known_to_be_gone() {
 }
 
 #[test]
+pub fn a_segment_is_filled_before_the_log_goes_on_in_another() {
+    let scene = Scene::new();
+    let before = scene.store.segment_ids();
+    (0..9).for_each(|_| drop(scene.store.set("key", vec![0; 100 << 10])));
+    assert_eq!(scene.store.segment_ids(), before);
+    (0..2).for_each(|_| drop(scene.store.set("key", vec![0; 100 << 10])));
+    assert_ne!(scene.store.segment_ids(), before);
+}
+
+#[test]
 pub fn a_sync_in_the_background_is_asked_for_every_so_many_bytes() {
     let scene = Scene::with(|options| options.segment_bytes(8 << 20));
     let asked = |bytes| {
