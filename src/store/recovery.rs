@@ -361,7 +361,7 @@ fn place_active(
         if rest.last_nonzero_end > end {
             quarantine(shelf, &segment, end..rest.last_nonzero_end)?;
         }
-        if file_len > end {
+        if file_len != end {
             cut(&segment, end)?;
         }
     }
