@@ -347,3 +347,16 @@ pub fn time_does_not_go_back_when_a_horizon_comes_late() {
     scene.compact(&[newer]);
     assert_eq!(scene.restart().contents().unwrap(), model(&[]));
 }
+
+#[test]
+fn the_thread_that_syncs_is_woken_for_an_earlier_expiry_alone() {
+    let scene = Scene::new();
+    let woken = |(key, ms): (&str, u64)| {
+        let rung = &scene.store.core().bell.rung;
+        rung.lock().unwrap().sync = false;
+        scene.set_for(key, "1", ms);
+        rung.lock().unwrap().sync
+    };
+    let keys = [("a", 5000), ("b", 9000), ("c", 5000), ("d", 4000)];
+    assert_eq!(keys.map(woken), [true, false, false, true]);
+}
