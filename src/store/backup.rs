@@ -93,7 +93,9 @@ impl Store {
     /// [`KvsError::NotEmpty`] if the directory holds anything but a backup of this store;
     /// [`KvsError::Locked`] if another backup into it is going on; [`KvsError::Corrupt`] if a
     /// segment of the store is damaged, [`KvsError::DiskFull`], [`KvsError::Io`],
-    /// [`KvsError::Closed`]: an earlier backup in it is as it was.
+    /// [`KvsError::Closed`]: an earlier backup in it is as it was. (If that has writes which the
+    /// store has lost with the power since, a crash or an error while the last names are changed
+    /// can take them from it.)
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -166,14 +168,16 @@ pub(crate) fn back_up(
     for (segment, end) in &copied {
         destination.take_beginning(segment, *end)?;
     }
+    // Who restores it believes no record behind that seq.
+    manifest.reserved_seq = seq + 1;
+    manifest.clock_floor_ms = view.time.seen_ms().max(manifest.clock_floor_ms);
+    manifest.prepare(destination.disk(), directory)?;
+    // From here on there are only names to change.
     destination.name_late()?;
     let disk = destination.disk();
     let synced = disk.sync_dir(directory);
     synced.map_err(|error| KvsError::io("sync", directory, error))?;
-    // Who restores it believes no record behind that seq.
-    manifest.reserved_seq = seq + 1;
-    manifest.clock_floor_ms = view.time.seen_ms().max(manifest.clock_floor_ms);
-    manifest.replace(disk, directory).map_err(|failed| failed.error)?;
+    Manifest::put_prepared(disk, directory).map_err(|failed| failed.error)?;
     destination.remove_others(&manifest)?;
     Ok(destination.report)
 }
@@ -349,7 +353,7 @@ impl<'a> Destination<'a> {
             return Err(error);
         }
         let path = self.path_of(segment);
-        if !self.contradicts(&path, new)? {
+        if !self.contradicts(&path, new) {
             return self.rename(new, &path);
         }
         let late = self.directory.join(names::late_segment(segment.id));
@@ -358,19 +362,16 @@ impl<'a> Destination<'a> {
         Ok(())
     }
 
-    /// Whether a file is there that is neither the beginning of this one nor the other way round.
-    fn contradicts(&self, path: &Path, new: &Path) -> Result<bool> {
+    /// Whether a file is there that is not the beginning of this one.
+    fn contradicts(&self, path: &Path, new: &Path) -> bool {
         let open = |path| self.disk().open(path, Access::Read);
-        let there = match open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            there => there.map_err(|error| KvsError::io("open", path, error))?,
-        };
-        let is_beginning = open(new).and_then(|new| {
-            let len = new.len()?.min(there.len()?);
-            is_same(&*there, &*new, len)
-        });
         // What cannot be read is of use to nobody.
-        Ok(!is_beginning.unwrap_or(true))
+        let Ok(there) = open(path) else { return false };
+        let is_beginning = open(new).and_then(|new| {
+            let len = there.len()?;
+            Ok(len <= new.len()? && is_same(&*there, &*new, len)?)
+        });
+        !is_beginning.unwrap_or(true)
     }
 
     /// Gives the files their names that wait for them.

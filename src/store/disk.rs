@@ -176,23 +176,33 @@ pub fn replace(
     bytes: &[u8],
 ) -> Result<()> {
     let (new, path) = (directory.join(new), directory.join(name));
-    match disk.remove(&new) {
+    prepare(disk, &new, bytes)?;
+    put_in_place(disk, &new, &path)
+}
+
+/// Makes a file with these bytes that is to take the place of another. Durable but for its name.
+pub fn prepare(disk: &dyn Disk, new: &Path, bytes: &[u8]) -> Result<()> {
+    match disk.remove(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(KvsError::io("remove", &new, error));
+            return Err(KvsError::io("remove", new, error));
         }
         _ => {}
     }
-    let file = disk.open(&new, Access::Create);
-    let file = file.map_err(|error| KvsError::io("create", &new, error))?;
+    let file = disk.open(new, Access::Create);
+    let file = file.map_err(|error| KvsError::io("create", new, error))?;
     let written = write_all_at(&*file, bytes, 0)
-        .map_err(|error| KvsError::io("write", &new, error))
-        .and_then(|()| file.sync_all().map_err(|error| KvsError::io("sync", &new, error)))
-        .and_then(|()| {
-            disk.rename(&new, &path).map_err(|error| KvsError::io("rename", &path, error))
-        });
-    if written.is_err() {
-        // On a full disk even a few blocks count. What stays is removed by the next open.
-        let _ = disk.remove(&new);
-    }
-    written
+        .map_err(|error| KvsError::io("write", new, error))
+        .and_then(|()| file.sync_all().map_err(|error| KvsError::io("sync", new, error)));
+    written.inspect_err(|_| discard(disk, new))
+}
+
+/// Gives a file that was prepared the name of another.
+pub fn put_in_place(disk: &dyn Disk, new: &Path, path: &Path) -> Result<()> {
+    let renamed = disk.rename(new, path).map_err(|error| KvsError::io("rename", path, error));
+    renamed.inspect_err(|_| discard(disk, new))
+}
+
+/// On a full disk even a few blocks count. What stays is removed by the next open.
+fn discard(disk: &dyn Disk, new: &Path) {
+    let _ = disk.remove(new);
 }

@@ -94,8 +94,9 @@ fn end_now(log: &impl Published) -> (u64, u64) {
         let base = log.compacted_seq();
         let seq = log.published_seq();
         // Otherwise compaction has gone through later writes by now: some of them may be missing.
-        if log.compacted_seq() <= seq.max(base) || kvs_bug!("watch_from_compacted") {
-            return (seq, log.compacted_seq());
+        let compacted = log.compacted_seq();
+        if compacted <= seq.max(base) || kvs_bug!("watch_from_compacted") {
+            return (seq, compacted);
         }
     }
 }

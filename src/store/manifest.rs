@@ -12,7 +12,7 @@ use std::path::Path;
 
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::disk::{Access, Disk, read_full_at};
+use super::disk::{Access, Disk, put_in_place, read_full_at};
 use super::hash::HashSeed;
 use super::names::{self, SegmentId};
 use super::record::{self, Salt};
@@ -131,8 +131,23 @@ impl Manifest {
         disk: &dyn Disk,
         directory: &Path,
     ) -> std::result::Result<(), ReplaceError> {
-        let names = (names::MANIFEST_NEW, names::MANIFEST);
-        super::disk::replace(disk, directory, names, &self.encode())
+        let prepared = self.prepare(disk, directory);
+        prepared.map_err(|error| ReplaceError { error, uncertain: false })?;
+        Manifest::put_prepared(disk, directory)
+    }
+
+    /// Writes this down to be the next manifest of the directory.
+    pub(crate) fn prepare(&self, disk: &dyn Disk, directory: &Path) -> Result<()> {
+        super::disk::prepare(disk, &directory.join(names::MANIFEST_NEW), &self.encode())
+    }
+
+    /// Makes the manifest that was prepared the one of the directory. Durable when this returns.
+    pub(crate) fn put_prepared(
+        disk: &dyn Disk,
+        directory: &Path,
+    ) -> std::result::Result<(), ReplaceError> {
+        let (new, path) = (names::MANIFEST_NEW, names::MANIFEST);
+        put_in_place(disk, &directory.join(new), &directory.join(path))
             .map_err(|error| ReplaceError { error, uncertain: false })?;
         if kvs_bug!("skip_directory_sync") {
             return Ok(());

@@ -154,7 +154,7 @@ fn read_backup(disk: &Arc<dyn Disk>, from: &Path) -> Result<(Manifest, Vec<Sourc
     let mut manifest = named()?;
     loop {
         let read = read_named(disk, from, manifest.clone());
-        let now = if read.is_err() { named()? } else { manifest.clone() };
+        let now = named()?;
         if now == manifest {
             return read;
         }

@@ -355,7 +355,9 @@ fn a_backup_is_of_one_moment_while_writes_go_on() {
 /// The store lost with the power what the first backup has; the second one fails.
 #[test]
 pub fn a_backup_that_fails_leaves_what_only_the_one_before_has() {
-    for kind in [CallKind::Create, CallKind::Write, CallKind::Sync] {
+    // The copy of the active segment, and the manifest.
+    let kinds = [CallKind::Create, CallKind::Write, CallKind::Sync];
+    for (kind, after) in kinds.into_iter().flat_map(|kind| [(kind, 0), (kind, 1)]) {
         let scene = Scene::new();
         scene.set_durably("a", "1").unwrap();
         scene.set("lost", "1");
@@ -365,8 +367,8 @@ pub fn a_backup_that_fails_leaves_what_only_the_one_before_has() {
         scene.rotate();
         scene.set("c", "1");
         let kind = Some(kind);
-        scene.disk.set_fault(Fault { kind, after: 0, failure: Failure::Eio, forever: false });
-        assert!(scene.store.backup(BACKUP).is_err(), "{kind:?}");
+        scene.disk.set_fault(Fault { kind, after, failure: Failure::Eio, forever: false });
+        assert!(scene.store.backup(BACKUP).is_err(), "{kind:?} {after}");
         assert_eq!(restored(&scene.disk, None).unwrap(), model(&[("a", "1"), ("lost", "1")]));
         scene.store.backup(BACKUP).unwrap();
         let now = model(&[("a", "1"), ("b", "1"), ("c", "1")]);
